@@ -1,0 +1,76 @@
+"""The front door: arguments in, an exit code out.
+
+How it thinks: the table below names every verb; each is a file in `commands/`. A failure of our own family
+is one sentence on stderr and the code that belongs to it; anything else is a mistake of ours and is logged
+whole, scrubbed like every line.
+What must always be true: nothing is printed to stdout but a verb's result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from musicfs import __version__
+from musicfs.commands import demo, exits, logs, mount, status, umount, why
+from musicfs.errors import MusicfsError
+
+VERBS = (demo, mount, umount, status, why)
+
+log = logging.getLogger("musicfs")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the whole command line."""
+    top = argparse.ArgumentParser(
+        prog="musicfs", description="Your Flow Music and TemPolor songs as a read-only folder."
+    )
+    top.add_argument("--version", action="version", version=f"musicfs {__version__}")
+    verbs = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for verb in VERBS:
+        verb.add(verbs)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and say how it ended."""
+    if not os.environ.get("HOME"):
+        # mount(8) passes an empty HOME on; without one the password database says where home is.
+        os.environ.pop("HOME", None)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A path may hold bytes that are not text.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    args = parser().parse_args(argv)
+    try:
+        code: int = args.run(args, os.environ)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # `musicfs status | head` is no failure; with a new stdout the last flush does not fail either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.DONE
+    except Exception as failure:
+        return _explain(failure)
+
+
+def _explain(failure: Exception) -> int:
+    """Say what went wrong on stderr, as a sentence if it is one of ours; the exit code."""
+    while isinstance(failure, ExceptionGroup) and len(failure.exceptions) == 1:
+        failure = failure.exceptions[0]  # a nursery wraps even a single failure
+    if not isinstance(failure, MusicfsError):
+        log.critical("stopped by a mistake in musicfs itself", exc_info=failure)
+        return exits.UNEXPECTED
+    print(logs.scrub(f"musicfs: {failure}"), file=sys.stderr)
+    if failure.remedy:
+        print(f"musicfs: {failure.remedy}", file=sys.stderr)
+    return exits.code_for(failure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,9 @@
+"""What exists, and how sure we are.
+
+listing   one service's listing: accounts, pages, what broke
+catalog   every song known, kept over restarts; refreshed behind whoever looks
+"""
+
+from musicfs.catalog.catalog import Catalog
+
+__all__ = ["Catalog"]

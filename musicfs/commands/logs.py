@@ -1,0 +1,112 @@
+"""The log: one line a thing, to stderr, with the secrets taken out.
+
+How it thinks: rooms log through `logging`; this file alone decides the shape. Under systemd a line begins
+with its priority (`<4>`) and has no time, because the journal has both; elsewhere it begins with the time.
+
+What must always be true: every line of the process passes the filter on the one root handler, tracebacks
+included. The filter is the last net: the rooms do not write secrets, but a foreign exception may quote a
+URL.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from typing import TextIO
+
+_SECRETS = (
+    (re.compile(r"\bBearer\s+[^\s\"',;]+", re.IGNORECASE), "Bearer ***"),
+    (re.compile(r"\buser:\d+-[^\s\"',]*"), "***"),
+    (re.compile(r"\b(auth_key|X-Goog-Signature|X-Goog-Credential)=[^\s&\"'>]*", re.IGNORECASE), r"\1=***"),
+    (re.compile(r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+"), "***@***"),
+)
+
+_PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
+"""syslog's numbers, as sd-daemon(3) reads them."""
+
+
+def scrub(text: str) -> str:
+    """Take tokens, signatures and e-mail addresses out of a text."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+class Scrubber(logging.Filter):
+    """Scrubs a record's message, traceback and stack."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record in place; it always passes."""
+        record.msg, record.args = scrub(_message(record)), None
+        if record.exc_info:
+            record.exc_text = scrub(record.exc_text or logging.Formatter().formatException(record.exc_info))
+        if record.stack_info:
+            record.stack_info = scrub(record.stack_info)
+        return True
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Put a record's arguments into its message; a slip in a format string must not end a request."""
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):
+        return f"{record.msg} (its arguments do not fit)"
+
+
+class JournalFormatter(logging.Formatter):
+    """Marks each line with its priority, for the journal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the record's lines, each with the mark."""
+        mark = f"<{_PRIORITY.get(record.levelno, 6)}>"
+        return mark + super().format(record).replace("\n", f"\n{mark}")
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record as one JSON object on one line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write time (seconds since the epoch), level, logger, message and any traceback."""
+        entry = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_text:
+            entry["exception"] = record.exc_text
+        return json.dumps(entry)
+
+
+def set_up(level: str, shape: str, environ: Mapping[str, str], stream: TextIO) -> None:
+    """Send every log line of the process to `stream` (stderr), from `level` on, as `text` or `json`."""
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(Scrubber())
+    handler.setFormatter(_formatter(shape, environ, stream))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in ("httpx", "httpcore"):
+        # They log each request's URL at INFO, and ours are signed.
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.captureWarnings(True)
+
+
+def _formatter(shape: str, environ: Mapping[str, str], stream: TextIO) -> logging.Formatter:
+    if shape == "json":
+        return JsonFormatter()
+    if _is_journal(environ, stream):
+        return JournalFormatter("%(name)s: %(message)s")
+    return logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def _is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:
+    """Say whether the stream is the very one that systemd connected to the journal."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"

@@ -1,0 +1,33 @@
+"""What `mount` and `demo` have in common: settings and folders become a running mount.
+
+How it thinks: everything that can be wrong with the user's side (settings, folder, token) is found before
+the first expensive import, and ends in one sentence.
+What must always be true: the mountpoint has been claimed, so a dead mount is gone and a live one was
+refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from musicfs import config
+from musicfs.commands import logs, options
+
+
+def settings(args: argparse.Namespace, environ: Mapping[str, str], file: Path | None) -> config.Loaded:
+    """Load the settings and set the log up as they say."""
+    loaded = config.load(options.flags(args), environ, file)
+    logs.set_up(loaded.settings.log_level, loaded.settings.log_format, environ, sys.stderr)
+    return loaded
+
+
+def serve(
+    loaded: config.Loaded, paths: config.Paths, mountpoint: Path, token: config.Token, *, demo: bool
+) -> int:
+    """Mount and serve until unmounted; the exit code."""
+    from musicfs import mount
+
+    return mount.run(loaded.settings, paths, mountpoint, token, demo)

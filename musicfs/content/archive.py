@@ -1,0 +1,234 @@
+"""Stems: the members of a ZIP that is not here, as files.
+
+How it thinks: the ZIP's directory is read from its tail by range and kept for ever; it belongs to the
+archive's version. A stored member is a stretch of the archive: its reads are reads of the archive,
+shifted. A deflated one is inflated once, from its first byte to its last, onto a shelf of its own, and
+read at the watermark.
+
+What must always be true: a member's local header is checked before its first byte of a run; an inflated
+member is sealed only if its CRC-32 and its length are the directory's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import zlib
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from musicfs.content.asset import Asset
+from musicfs.content.blob import Blob
+from musicfs.content.content import BlobReader, Content
+from musicfs.content.ports import Opened
+from musicfs.core.zipdir import LOCAL_HEADER, Directory, Member, Method, ZipDirectory, local_header
+from musicfs.errors import BadArchive, BytesMissing, Changed, MusicfsError, NoSuchEntry, Rejected, Withdrawn
+from musicfs.flights import Flights
+from musicfs.model import Key, Song, Span
+
+log = logging.getLogger("musicfs.content")
+
+_PIECE = 262_144  # bytes of packed data inflated at a time: a read of the archive that does not block the loop long
+_SETTLED = 3600.0  # seconds after which a record's refusal of stems is its last word (DESIGN §3)
+
+
+class Directories(Protocol):
+    """The memory of directories once seen, kept for ever."""
+
+    def directory(self, key: Key) -> tuple[int, Directory] | None:
+        """Give the directory of an archive and the version it belongs to."""
+        ...
+
+    def keep_directory(self, key: Key, version: int, directory: Directory) -> None:
+        """Keep it; written behind."""
+        ...
+
+
+class Archives:
+    """Every stems archive."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        content: Content,
+        memory: Directories,
+        wall: Callable[[], float],
+    ) -> None:
+        self._nursery, self._content, self._memory, self._wall = nursery, content, memory, wall
+        self._flights: Flights[Directory] = Flights(nursery, most=4, remember=1.0)
+        self._offsets: dict[tuple[Key, int, str], int] = {}
+        self._empty: dict[Key, float] = {}
+
+    def seen(self, archive: Asset) -> Directory | None:
+        """Give an archive's directory if it was ever seen."""
+        kept = self._memory.directory(archive.key)
+        if kept is not None:
+            return kept[1]
+        if self._empty.get(archive.key, 0.0) > trio.current_time():
+            return Directory((), ())
+        return None
+
+    async def directory(self, archive: Asset, limit: float) -> Directory:
+        """Give an archive's directory, asking for it at most `limit` seconds if it was never seen.
+
+        Raises:
+            MusicfsError: it cannot be had now.
+        """
+        directory = self.seen(archive)
+        if directory is None:
+            directory = await self._flights.ask(archive.key, lambda: self._learn(archive), limit)
+        return directory
+
+    async def _learn(self, archive: Asset) -> Directory:
+        try:
+            reader = await self._content.open(archive, first=1)
+        except (BytesMissing, Withdrawn, Rejected) as refused:
+            if self._settled(archive.song):
+                log.info("%s: the service has no stems: %s", archive.key, refused)
+                self._empty[archive.key] = trio.current_time() + 86_400.0  # asked again the next day
+                return Directory((), ())
+            raise
+        try:
+            directory = await _parsed(reader)
+            self._memory.keep_directory(archive.key, reader.version, directory)
+        finally:
+            reader.close()
+        for name, why in directory.left_out:
+            log.warning("%s: left out %r: %s", archive.key, name, why)
+        return directory
+
+    def _settled(self, song: Song) -> bool:
+        finished = song.updated or song.created
+        return finished is not None and self._wall() - finished > _SETTLED
+
+    def member(self, asset: Asset) -> tuple[int, Member]:
+        """Find a member in the directory that was seen, with the archive's version.
+
+        Raises:
+            NoSuchEntry: it is not in there.
+        """
+        kept = self._memory.directory(asset.archive.key)
+        if kept is not None:
+            for member in kept[1].members:
+                if member.name == asset.member:
+                    return kept[0], member
+        raise NoSuchEntry("the archive has no such member")
+
+    def cached(self, asset: Asset) -> bool:
+        """Tell whether every byte of a member is on the shelf."""
+        version, member = self.member(asset)
+        if member.method is Method.DEFLATED:
+            return self._content.cached(asset)
+        blob = self._content.blob(asset.archive)
+        span = Span(member.header, member.header + LOCAL_HEADER + member.packed)
+        return blob.version == version and blob.lacks(span) == span.stop
+
+    async def open(self, asset: Asset) -> Opened:
+        """Open a member.
+
+        Raises:
+            Changed: the archive is another one by now.
+            MusicfsError: it cannot be had.
+        """
+        version, member = self.member(asset)
+        if member.method is Method.DEFLATED:
+            return await self._content.open_inflated(
+                asset, version, member.size, lambda blob: self._inflate(blob, member)
+            )
+        reader = await self._content.open(asset.archive, first=1)
+        try:
+            if reader.version != version:
+                raise await self._rebuilt(asset.archive)
+            offset = await self._data_offset(asset, version, member, reader)
+        except BaseException:
+            reader.close()
+            raise
+        return Stored(reader, member, offset)
+
+    async def _rebuilt(self, archive: Asset) -> MusicfsError:
+        """Read the directory of an archive that was built anew."""
+        await self._flights.ask((archive.key, "again"), lambda: self._learn(archive), limit=5.0)
+        return Changed("the archive was built anew")
+
+    async def _data_offset(self, asset: Asset, version: int, member: Member, reader: BlobReader) -> int:
+        mark = (asset.key, version, member.name)
+        if mark not in self._offsets:
+            header = bytes(await reader.read(Span(member.header, member.header + LOCAL_HEADER)))
+            self._offsets[mark] = local_header(header, member, reader.size)
+        return self._offsets[mark]
+
+    async def _inflate(self, blob: Blob, member: Member) -> None:
+        """Inflate a member onto its own shelf; runs as the blob's only job."""
+        reader = await self._content.open(blob.asset.archive, first=1)
+        try:
+            if reader.version != blob.version:
+                raise await self._rebuilt(blob.asset.archive)
+            offset = await self._data_offset(blob.asset, blob.version, member, reader)
+            await _unpack(reader, member, offset, blob)
+        finally:
+            reader.close()
+
+
+async def _parsed(reader: BlobReader) -> Directory:
+    parser = ZipDirectory(reader.size)
+    while (need := parser.need()) is not None:
+        parser.feed(need, bytes(await reader.read(need)))
+    return parser.result
+
+
+async def _unpack(reader: BlobReader, member: Member, offset: int, blob: Blob) -> None:
+    """Move a deflated member to the blob's entry, checking length and CRC."""
+    entry, progress = blob.entry, blob.jobs[0].progress
+    assert entry is not None
+    progress.headed = True
+    blob.ring()
+    inflater, crc, size, digest = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0, hashlib.sha256()
+    for start in range(offset, offset + member.packed, _PIECE):
+        packed = bytes(await reader.read(Span(start, min(start + _PIECE, offset + member.packed))))
+        while packed:
+            try:
+                data = inflater.decompress(packed, _PIECE)
+            except zlib.error as broken:
+                raise BadArchive("a member cannot be inflated") from broken
+            packed = inflater.unconsumed_tail
+            size += len(data)
+            if size > member.size:
+                raise BadArchive("a member is longer than its directory says")
+            crc = zlib.crc32(data, crc)
+            digest.update(data)
+            entry.append(data)
+            progress.advance(size)
+            await trio.lowlevel.checkpoint()
+    if size != member.size or crc != member.crc:
+        raise BadArchive("a member's bytes are not those its directory promises")
+    entry.seal(digest.hexdigest())
+
+
+class Stored:
+    """An open stored member: a stretch of the archive."""
+
+    def __init__(self, archive: BlobReader, member: Member, offset: int) -> None:
+        self._archive, self._member, self._offset = archive, member, offset
+
+    @property
+    def size(self) -> int:
+        """Exact length in bytes."""
+        return self._member.size
+
+    @property
+    def version(self) -> int:
+        """The archive's version."""
+        return self._archive.version
+
+    async def read(self, span: Span) -> bytes | memoryview:
+        """Give exactly the bytes of `span`, clipped to the member."""
+        stop = min(span.stop, self._member.size)
+        if span.start >= stop:
+            return b""
+        return await self._archive.read(Span(self._offset + span.start, self._offset + stop))
+
+    def close(self) -> None:
+        """End this use."""
+        self._archive.close()

@@ -1,0 +1,169 @@
+"""The bytes of one version of one file, and what is known of them.
+
+How it thinks: a blob is where readers and the jobs that bring bytes meet. It is either RANGED (any part
+may be asked for; blocks come and go) or WHOLE (one pass, kept or dropped whole). It knows its length once
+a service has said it, keeps the entry on the shelf, the jobs under way, the reading positions and the
+last failure.
+
+What must always be true: `collect` gives exactly the asked bytes or None; bytes of two versions never
+meet in one blob; a blob that was superseded serves what it has and fetches nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from musicfs.content.asset import Asset
+from musicfs.content.ports import Entry
+from musicfs.content.progress import Progress
+from musicfs.core.readahead import Cursors
+from musicfs.core.spans import BLOCK
+from musicfs.errors import MusicfsError
+from musicfs.model import Span
+
+
+class Job(Protocol):
+    """Something that brings bytes of a blob."""
+
+    progress: Progress
+
+    def peek(self, start: int, stop: int) -> bytes | None:
+        """Give bytes that have come but are not on the shelf yet."""
+        ...
+
+    def will_reach(self, offset: int) -> bool:
+        """Tell whether it will come by this byte."""
+        ...
+
+    def brings(self, stop: int) -> int:
+        """Say how far toward `stop` it goes."""
+        ...
+
+
+@dataclass(slots=True)
+class Trouble:
+    """A failure and until when it answers for the next who ask, on trio's clock."""
+
+    failure: MusicfsError
+    until: float
+
+
+class Blob:
+    """The bytes of one version of one file."""
+
+    def __init__(self, asset: Asset, version: int) -> None:
+        self.asset = asset
+        self.version = version
+        self.size: int | None = None
+        """Exact length in bytes, once known."""
+        self.validator = ""
+        self.one_pass = False
+        """WHOLE: brought by one pass. False: RANGED."""
+        self.blind = False
+        """A pass that may turn out to be another version: nothing is served before its end."""
+        self.inflate: Callable[[Blob], Awaitable[None]] | None = None
+        """Brings the bytes of a deflated stem; None for what a service sends."""
+        self.entry: Entry | None = None
+        self.loose: Callable[[int], bytes | None] = lambda block: None
+        """Blocks that found no room on the disk and pass through memory."""
+        self.jobs: list[Job] = []
+        self.cursors = Cursors()
+        self.checked_until = 0.0
+        """Until when an `open` need not ask again, on trio's clock."""
+        self.trouble: Trouble | None = None
+        self.last_failure: MusicfsError | None = None
+        """For `musicfs why`; kept until something succeeds."""
+        self.gone = False
+        """Superseded: the service has other bytes now."""
+        self.holders = 0
+        self._news = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Blob {self.asset.key} v{self.version} {self.size} bytes, {len(self.jobs)} jobs>"
+
+    @property
+    def whole(self) -> bool:
+        """Whether every byte is on the shelf."""
+        return self.entry is not None and self.entry.whole
+
+    def ready(self, now: float) -> bool:
+        """Tell whether an `open` may be answered: the size is exact and nothing foreseeable is wrong."""
+        if self.whole or self.size == 0:
+            return True
+        if self.size is None or self.blind:
+            return False
+        if self.one_pass:
+            return any(job.progress.headed for job in self.jobs)
+        return now < self.checked_until or self._has(0)
+
+    def failing(self, now: float) -> MusicfsError | None:
+        """Give the failure that still answers."""
+        if self.trouble is not None and now >= self.trouble.until:
+            self.trouble = None
+        return self.trouble.failure if self.trouble is not None else None
+
+    def collect(self, span: Span) -> bytes | memoryview | None:
+        """Give the bytes of `span` if all of them are here."""
+        if self.blind and not self.whole:
+            return None
+        entry = self.entry
+        if entry is not None and (entry.whole or (self.one_pass and span.stop <= entry.watermark)):
+            return entry.read(span)
+        if self.one_pass:
+            return None
+        pieces: list[bytes | memoryview] = []
+        at = span.start
+        while at < span.stop:
+            piece = self._piece(at, span.stop)
+            if piece is None:
+                return None
+            pieces.append(piece)
+            at += len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _piece(self, at: int, stop: int) -> bytes | memoryview | None:
+        """Give bytes from `at` on, as many as lie together, None if the first is missing."""
+        block, entry = at // BLOCK, self.entry
+        end = min(stop, (block + 1) * BLOCK)
+        if entry is not None and block in entry.have:
+            while end < stop and end // BLOCK in entry.have:
+                end = min(stop, end + BLOCK)
+            return entry.read(Span(at, end))
+        data = self.loose(block)
+        if data is not None:
+            return memoryview(data)[at - block * BLOCK : end - block * BLOCK]
+        for job in self.jobs:
+            if (data := job.peek(at, end)) is not None:
+                return data
+        return None
+
+    def _has(self, block: int) -> bool:
+        return (self.entry is not None and block in self.entry.have) or self.loose(block) is not None
+
+    def lacks(self, span: Span) -> int:
+        """Give the first offset in `span` that is not here (`span.stop` if none)."""
+        at = span.start
+        while at < span.stop:
+            block = at // BLOCK
+            end = min(span.stop, (block + 1) * BLOCK)
+            if not self._has(block) and all(job.peek(at, end) is None for job in self.jobs):
+                return at
+            at = end
+        return span.stop
+
+    def holds(self, block: int) -> bool:
+        """Tell whether a block is here, on the shelf or in memory."""
+        return self._has(block)
+
+    async def news(self) -> None:
+        """Wait until something about this blob changes."""
+        await self._news.wait()
+
+    def ring(self) -> None:
+        """Tell everybody that something changed."""
+        self._news.set()
+        self._news = trio.Event()

@@ -1,0 +1,379 @@
+"""The front of the content room: open, measure, read.
+
+How it thinks: one blob per file serves every reader. `open` makes sure that what can be foreseen to fail
+fails there: it waits for one shared check (the first range, or the pass) and remembers success for
+seconds and failure for one. `read` looks what is here, joins a job that is under way toward the first
+missing byte or starts one, and looks again: after an await the world may have changed. Jobs run in the
+house's nursery, so a reader who goes away takes nothing from the others.
+
+What must always be true: exact bytes or an error, never a short answer; nothing is fetched for a file that
+nobody opened; a failure in the middle is raised only after `wire` has lost patience.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import trio
+
+from musicfs.content.asset import Asset
+from musicfs.content.blob import Blob, Job, Trouble
+from musicfs.content.download import Download, Unsized
+from musicfs.content.links import Links, SongSource
+from musicfs.content.ports import Facts, Ledger, Shelf
+from musicfs.content.progress import Progress
+from musicfs.content.shelving import Shelving
+from musicfs.content.whole import Pass
+from musicfs.core.spans import BLOCK, clip, gaps
+from musicfs.errors import Changed, Misbehaved, MusicfsError, StoreError, StoreFull, TooSlow
+from musicfs.model import Key, Span
+
+log = logging.getLogger("musicfs.content")
+
+_FAILED = 1.0  # seconds a failure answers for the next who ask (DESIGN §3)
+_FIRST = 262_144  # bytes of the first request: what a tagger or player reads before it decides (DESIGN §3)
+_CROWDED = 5.0  # seconds a read may wait for a place to wait in (DESIGN §3)
+_AHEAD = 2  # jobs that may run ahead of the readers of one file
+
+
+class Pulls(Protocol):
+    """What is needed of the network."""
+
+    async def pull(self, source: SongSource, sink: Download | Pass, slow: bool = False) -> None:
+        """Fill a sink."""
+        ...
+
+
+class Content:
+    """Every file's bytes."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        wire: Pulls,
+        shelf: Shelf,
+        ledger: Ledger,
+        links: Links,
+        made_anew: Callable[[Asset], bool] = lambda asset: False,
+        changed: Callable[[Key], None] = lambda key: None,
+    ) -> None:
+        self._nursery, self._wire, self._links = nursery, wire, links
+        self._waiting_room: trio.CapacityLimiter | None = None
+        self._shelving = Shelving(shelf, ledger, made_anew, changed)
+
+    # What is known -------------------------------------------------------------------------------------
+
+    def facts(self, asset: Asset) -> Facts:
+        """Say a file's length and version without asking anybody."""
+        blob = self._shelving.blobs.get(asset.key)
+        if blob is not None and blob.size is not None:
+            return Facts(blob.size, True, blob.version)
+        known = self._shelving.ledger.known(asset.key)
+        if known.size is not None:
+            return Facts(known.size, True, known.version)
+        return Facts(asset.guess(), False, known.version)
+
+    def cached(self, asset: Asset) -> bool:
+        """Tell whether every byte of the file is on the shelf."""
+        return self.blob(asset).whole
+
+    def blob(self, asset: Asset) -> Blob:
+        """Find or build the blob of a file's present version."""
+        return self._shelving.blob(asset)
+
+    def explain(self, asset: Asset) -> dict[str, Any]:
+        """Say where a file's bytes are now, as words for a person, and the last failure."""
+        blob, facts = self.blob(asset), self.facts(asset)
+        here = 0 if blob.entry is None else len(blob.entry.have) * BLOCK
+        state = "cached" if blob.whole else "cold"
+        if not blob.whole and here and facts.size:
+            state = f"partial {min(99, 100 * here // facts.size)} %"
+        if blob.jobs:
+            state += ", being fetched"
+        kind = "exact" if facts.exact else "an estimate"
+        trouble = blob.last_failure
+        return {"state": state, "detail": f"{facts.size} bytes ({kind})", "failure": trouble}
+
+    def transfers(self) -> list[dict[str, Any]]:
+        """Say what is being fetched."""
+        return [
+            {
+                "key": str(blob.asset.key),
+                "done": job.progress.at,
+                "size": blob.size,
+                "waiting": job.progress.waiting,
+            }
+            for blob in self._shelving.blobs.values()
+            for job in blob.jobs
+        ]
+
+    # Opening -------------------------------------------------------------------------------------------
+
+    async def open(self, asset: Asset, first: int = _FIRST) -> BlobReader:
+        """Open a file: its size is exact from here on. `first` is how much to ask for to learn it, in bytes.
+
+        Raises:
+            MusicfsError: it cannot be had now.
+            Changed: the file became another version meanwhile.
+        """
+        return await self._opened(self.blob(asset), first)
+
+    async def _opened(self, blob: Blob, first: int) -> BlobReader:
+        self._shelving.hold(blob)
+        try:
+            await self._ready(blob, first)
+        except BaseException:
+            self._shelving.release(blob)
+            raise
+        return BlobReader(self, self._shelving, blob)
+
+    async def open_inflated(
+        self, asset: Asset, version: int, size: int, inflate: Callable[[Blob], Awaitable[None]]
+    ) -> BlobReader:
+        """Open a deflated stem of `size` bytes; `inflate` brings its bytes if they are not here."""
+        blob = self._shelving.blob(asset, version)
+        blob.one_pass, blob.size, blob.inflate = True, size, inflate
+        return await self._opened(blob, 0)
+
+    async def measure(self, asset: Asset) -> Facts:
+        """Learn a file's exact length with the smallest request there is (one byte)."""
+        reader = await self.open(asset, first=1)
+        reader.close()
+        return self.facts(asset)
+
+    async def _ready(self, blob: Blob, first: int) -> None:
+        while not blob.ready(trio.current_time()):
+            failure = blob.failing(trio.current_time())
+            if failure is not None:
+                raise failure
+            if blob.gone:
+                raise Changed("the service has other bytes now")
+            if not any(job.will_reach(0) for job in blob.jobs):
+                if blob.one_pass:
+                    self._start_pass(blob)
+                else:
+                    self._start(blob, Span(0, min(first, blob.size or first)))
+            await blob.news()
+
+    # Reading -------------------------------------------------------------------------------------------
+
+    async def read(self, blob: Blob, wanted: Span, size: int) -> bytes | memoryview:
+        """Give exactly the bytes of `wanted`, clipped to the file's `size`.
+
+        Raises:
+            Changed: the version is gone and its bytes are not all here.
+            MusicfsError: they cannot be had.
+        """
+        span = clip(wanted, size)
+        if span.start >= span.stop:
+            return b""
+        goal = blob.cursors.note(span, size)
+        while True:
+            data = self._collect(blob, span)
+            if data is not None:
+                self._run_ahead(blob, goal)
+                return data
+            failure = blob.failing(trio.current_time())
+            if failure is not None:
+                raise failure
+            if blob.gone:
+                raise Changed("the service has other bytes now")
+            job = self._toward(blob, blob.lacks(span), goal)
+            await self._wait(job, span)
+
+    async def _wait(self, job: Job, span: Span) -> None:
+        """Wait for what a job can bring of `span`, if there is a place to wait in."""
+        if self._waiting_room is None:
+            await job.progress.reach(job.brings(span.stop))
+            return
+        place = object()  # not the task: it may be waiting elsewhere already
+        with trio.move_on_after(_CROWDED) as queue:
+            await self._waiting_room.acquire_on_behalf_of(place)
+        if queue.cancelled_caught:
+            raise TooSlow("too many reads wait for the network at a time; see `musicfs doctor`")
+        try:
+            await job.progress.reach(job.brings(span.stop))
+        finally:
+            self._waiting_room.release_on_behalf_of(place)
+
+    def crowded(self, most: int) -> None:
+        """Let at most `most` reads wait for the network at a time, the others for 5 s.
+
+        The kernel takes 12 reads in the background and then stops every file's; where fusectl cannot raise
+        that, some have to be kept free for what is cached (DESIGN §3).
+        """
+        self._waiting_room = trio.CapacityLimiter(most)
+
+    def _collect(self, blob: Blob, span: Span) -> bytes | memoryview | None:
+        """Look what is here; a block that was damaged on the disk is missing, and fetched again."""
+        for _ in range(span.length // BLOCK + 3):
+            try:
+                return blob.collect(span)
+            except StoreFull:
+                raise
+            except StoreError as damaged:
+                log.warning(
+                    "a cached block of %s was damaged and is fetched again: %s", blob.asset.key, damaged
+                )
+                self._mended(blob)
+        return None
+
+    def _mended(self, blob: Blob) -> None:
+        """Look at the shelf again after damage: a one-pass object is gone whole."""
+        if blob.entry is not None and (blob.entry.gone or (blob.one_pass and not blob.jobs)):
+            self._shelving.drop(blob)
+
+    def _toward(self, blob: Blob, offset: int, goal: Span) -> Job:
+        """Give a job that will bring the byte at `offset`, starting one if none is under way."""
+        for job in blob.jobs:
+            if job.will_reach(offset) and not job.progress.ended:
+                return job
+        if blob.one_pass:
+            return self._start_pass(blob)
+        return self._start(blob, self._next_gap(blob, Span(offset, max(goal.stop, offset + 1))))
+
+    def _next_gap(self, blob: Blob, span: Span) -> Span:
+        """Give the first run of missing blocks in `span` that no job is bringing."""
+        size = blob.size or 0
+        for gap in gaps(span, _Here(blob), size):
+            return gap
+        return Span(span.stop, span.stop)
+
+    def _run_ahead(self, blob: Blob, goal: Span) -> None:
+        """Keep the next window coming while the reader is in this one."""
+        if blob.one_pass or blob.whole or blob.gone or blob.trouble is not None:
+            return
+        if len(blob.jobs) < _AHEAD and blob.holders:
+            gap = self._next_gap(blob, goal)
+            if gap.length > 0:
+                self._start(blob, gap)
+
+    # Jobs ----------------------------------------------------------------------------------------------
+
+    def _start(self, blob: Blob, span: Span) -> Download:
+        download = Download(blob, span, self._shelving)
+        blob.jobs.append(download)
+        self._nursery.start_soon(self._run, blob, download, False)
+        return download
+
+    def _start_pass(self, blob: Blob) -> Job:
+        job: Job
+        if blob.inflate is not None:
+            job = Inflation(blob.inflate)
+            self._nursery.start_soon(self._run_inflation, blob, job)
+        else:
+            job = Pass(blob, self._shelving)
+            self._nursery.start_soon(self._run, blob, job, True)
+        blob.jobs.append(job)
+        return job
+
+    async def _run(self, blob: Blob, sink: Download | Pass, slow: bool) -> None:
+        """Carry one job to its end; its failure goes to those who wait, never into the nursery."""
+        source = SongSource(self._links, blob.asset.song, blob.asset.form)
+        failure: MusicfsError | None = Misbehaved("the mount is being closed")
+        try:
+            failure = await self._tried(blob, lambda: self._wire.pull(source, sink, slow))
+            if isinstance(failure, Unsized):
+                blob.one_pass, failure = True, None
+        finally:
+            self._finished(sink.blob if isinstance(sink, Pass) else blob, sink, failure)
+
+    async def _run_inflation(self, blob: Blob, job: Inflation) -> None:
+        failure: MusicfsError | None = Misbehaved("the mount is being closed")
+        try:
+            self._shelving.sized(blob, blob.size)
+            failure = await self._tried(blob, lambda: job.inflate(blob))
+        except StoreError as full:
+            failure = full
+        finally:
+            self._finished(blob, job, failure)
+
+    async def _tried(self, blob: Blob, work: Callable[[], Awaitable[None]]) -> MusicfsError | None:
+        try:
+            await work()
+        except (Changed, Unsized) as turned:
+            return turned
+        except MusicfsError as failed:
+            log.log(failed.level, "%s: %s", blob.asset.key, failed)
+            return failed
+        except Exception:
+            log.exception("a job for %s broke", blob.asset.key)
+            return Misbehaved("an unexpected failure, see the log")
+        return None
+
+    def _finished(self, blob: Blob, job: Job, failure: MusicfsError | None) -> None:
+        if job in blob.jobs:
+            blob.jobs.remove(job)
+        if failure is not None and not isinstance(failure, Changed):
+            blob.trouble = Trouble(failure, trio.current_time() + _FAILED)
+            blob.last_failure = failure
+        if blob.one_pass and not blob.whole:
+            # A pass is kept or dropped whole.
+            self._shelving.drop(blob)
+            if isinstance(job, Pass) and job.served:
+                self._shelving.abandon(blob)
+            elif blob.inflate is None and not blob.validator and not blob.holders:
+                blob.size = None
+        job.progress.finish(failure)
+        blob.ring()
+
+
+class BlobReader:
+    """One open file; it takes over the hold that was taken for it."""
+
+    def __init__(self, content: Content, shelving: Shelving, blob: Blob) -> None:
+        self._content, self._shelving, self._blob = content, shelving, blob
+        self._open = True
+        self.size = blob.size or 0
+        """Exact length in bytes; it does not change while the file is open."""
+
+    @property
+    def version(self) -> int:
+        """Which version its bytes are of."""
+        return self._blob.version
+
+    async def read(self, span: Span) -> bytes | memoryview:
+        """Give exactly the bytes of `span`, clipped to the file."""
+        return await self._content.read(self._blob, span, self.size)
+
+    def close(self) -> None:
+        """End this use; a second call does nothing."""
+        if self._open:
+            self._open = False
+            self._shelving.release(self._blob)
+
+
+class Inflation:
+    """The job that inflates a stem onto its shelf."""
+
+    def __init__(self, inflate: Callable[[Blob], Awaitable[None]]) -> None:
+        self.progress = Progress(0)
+        self.inflate = inflate
+
+    def peek(self, start: int, stop: int) -> bytes | None:
+        """Nothing waits beside the shelf."""
+        return None
+
+    def will_reach(self, offset: int) -> bool:
+        """It comes by every byte."""
+        return True
+
+    def brings(self, stop: int) -> int:
+        """It goes to the end."""
+        return stop
+
+
+class _Here:
+    """The blocks that need not be asked for: here already, or being brought."""
+
+    def __init__(self, blob: Blob) -> None:
+        self._blob = blob
+
+    def __contains__(self, block: object) -> bool:
+        assert isinstance(block, int)
+        at = block * BLOCK
+        return self._blob.holds(block) or any(
+            job.will_reach(at) and not job.progress.ended for job in self._blob.jobs
+        )

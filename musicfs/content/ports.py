@@ -1,0 +1,124 @@
+"""What the content room needs of the others, and gives them: plain values and Protocols.
+
+How it thinks: the side that needs something declares it (rclone's `downloaders.Item`), and `mount` plugs
+in who has it: the wire, the shelf, the ledger. Nothing here does anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass
+from typing import Protocol
+
+from musicfs.model import Key, Known, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A file as `getattr` shows it."""
+
+    size: int
+    exact: bool
+    version: int
+
+
+class Entry(Protocol):
+    """What is needed of an object on the shelf."""
+
+    @property
+    def have(self) -> Set[int]:
+        """Which blocks are here."""
+        ...
+
+    @property
+    def gone(self) -> bool:
+        """Whether it gave way: nothing of it is here any more."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """Whether every byte is here."""
+        ...
+
+    @property
+    def watermark(self) -> int:
+        """Bytes from the start that are readable (of a pass)."""
+        ...
+
+    def read(self, span: Span) -> memoryview:
+        """Read bytes that are here, checked."""
+        ...
+
+    def write(self, block: int, data: bytes) -> None:
+        """Keep a block."""
+        ...
+
+    def expect(self, size: int) -> None:
+        """Keep room for a pass of `size` bytes."""
+        ...
+
+    def append(self, data: bytes) -> None:
+        """Keep the next bytes of a pass."""
+        ...
+
+    def seal(self, sha256: str) -> None:
+        """End a pass: it is whole."""
+        ...
+
+    def hold(self) -> None:
+        """Keep it from being evicted whole."""
+        ...
+
+    def release(self) -> None:
+        """End a hold."""
+        ...
+
+
+class Ledger(Protocol):
+    """Versions, sizes and validators, kept for ever."""
+
+    def known(self, key: Key) -> Known:
+        """Say what is known of a file."""
+        ...
+
+    def note(self, key: Key, known: Known) -> None:
+        """Keep it; written behind."""
+        ...
+
+
+class Shelf(Protocol):
+    """What is needed of the cache."""
+
+    def find(self, key: str, version: int) -> Entry | None:
+        """Find an object."""
+        ...
+
+    def create(self, key: str, version: int, one_pass: bool, size: int | None, validator: str) -> Entry:
+        """Begin an object."""
+        ...
+
+    def drop(self, key: str, version: int) -> None:
+        """Let go of an object."""
+        ...
+
+
+class Opened(Protocol):
+    """An open file."""
+
+    @property
+    def size(self) -> int:
+        """Exact length in bytes."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Which version its bytes are of."""
+        ...
+
+    async def read(self, span: Span) -> bytes | memoryview:
+        """Give exactly the bytes of `span`, clipped to the file."""
+        ...
+
+    def close(self) -> None:
+        """End this use."""
+        ...

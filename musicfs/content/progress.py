@@ -1,0 +1,63 @@
+"""Waiters at a watermark: who waits for which byte of something that grows.
+
+How it thinks: whoever moves the bytes calls `advance`; whoever needs them awaits `reach`. A job that ends
+wakes everybody, and they look again: at the shelf, at the failure, at the next job.
+
+What must always be true: a waiter that goes away takes nothing from the others, and no waiter is
+forgotten.
+"""
+
+from __future__ import annotations
+
+import heapq
+from itertools import count
+
+import trio
+
+from musicfs.errors import MusicfsError
+
+
+class Progress:
+    """Something that grows from one byte to another, or fails."""
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        """Offset up to which (from where it began) bytes have come."""
+        self.headed = False
+        """Whether the service has begun to answer."""
+        self.ended = False
+        self.failure: MusicfsError | None = None
+        self._waiting: list[tuple[int, int, trio.Event]] = []
+        self._order = count()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    async def reach(self, offset: int) -> None:
+        """Wait until `at` is `offset` or more, or the job has ended."""
+        if self.at >= offset or self.ended:
+            return
+        mark = (offset, next(self._order), trio.Event())
+        heapq.heappush(self._waiting, mark)
+        try:
+            await mark[2].wait()
+        finally:
+            if mark in self._waiting:
+                self._waiting.remove(mark)
+                heapq.heapify(self._waiting)
+
+    def advance(self, at: int) -> None:
+        """Move the watermark and wake those who have what they need."""
+        self.at = at
+        while self._waiting and self._waiting[0][0] <= at:
+            heapq.heappop(self._waiting)[2].set()
+
+    def finish(self, failure: MusicfsError | None = None) -> None:
+        """End the job and wake everybody."""
+        self.failure = self.failure or failure
+        self.ended = True
+        for _, _, event in self._waiting:
+            event.set()
+        self._waiting.clear()

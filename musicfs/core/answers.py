@@ -1,0 +1,86 @@
+"""What an API's answer means when it is not the one that was hoped for.
+
+How it thinks: one table from status to the name of the situation. A provider looks for its own special
+cases first (a 404 that means "not ready yet") and leaves the rest to `check`. The text of an error body
+is read for its meaning and never quoted: 596 bodies carry e-mail addresses (upstream-api.md §1.3).
+
+What must always be true: whatever bytes arrive, what leaves is a value or a
+`musicfs.errors.UpstreamError`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from musicfs.errors import (
+    AccountBroken,
+    Misbehaved,
+    NotFinished,
+    Refused,
+    Rejected,
+    Throttled,
+    UpstreamError,
+    Withdrawn,
+)
+from musicfs.model import Reply
+
+T = TypeVar("T")
+
+_WORDS = {
+    400: "the service found the request wrong",
+    401: "the token was refused",
+    402: "the subscription is missing or has lapsed",
+    403: "the service says this is not ours",
+    404: "the service has no such thing",
+    409: "the job is not finished",
+    410: "the service no longer has this",
+    429: "the service asks for fewer requests",
+    596: "the linked account is in an error state",
+}
+_CLASSES: dict[int, type[UpstreamError]] = {
+    401: Refused,
+    402: Refused,
+    403: Refused,
+    404: Withdrawn,
+    409: NotFinished,
+    410: Withdrawn,
+    429: Throttled,
+    596: AccountBroken,
+}
+
+
+def failure(status: int) -> UpstreamError:
+    """Name the situation that a status (not 2xx) stands for, before anything special is known of it."""
+    words = f"{_WORDS.get(status, 'an unusable answer')} ({status})"
+    known = _CLASSES.get(status)
+    if known is not None:
+        return known(words)
+    # 4xx will not change by asking again; 5xx (and Cloudflare's 520–530) may.
+    return Rejected(words) if 400 <= status < 500 else Misbehaved(words)
+
+
+def check(reply: Reply) -> None:
+    """Raise what a reply that is not 200 stands for."""
+    if reply.status != 200:
+        raise failure(reply.status)
+
+
+def says(reply: Reply, words: str) -> bool:
+    """Tell whether the error text of a body holds `words`, whatever shape the body has."""
+    return words.lower().encode() in reply.body.lower()
+
+
+def decode(reply: Reply, shape: type[T] | Any) -> T:
+    """Read a 200 body as `shape`.
+
+    Raises:
+        Misbehaved: the body is not JSON of that shape (HTML with 200 among them).
+    """
+    check(reply)
+    try:
+        value: T = msgspec.json.decode(reply.body, type=shape, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+        raise Misbehaved("the answer is not the JSON that was expected") from wrong
+    return value

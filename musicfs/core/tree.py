@@ -1,0 +1,165 @@
+"""Which folder holds what, and what each thing is called.
+
+How it thinks: a folder is its path, a file is an asset of a version; both have a number that is a digest,
+the same after every remount. A folder's entries are a pure function of the rows it is made of. Each entry
+has a place: its song's birth, or its place among a song's forms; `readdir` goes by places, so a listing
+that changes while it is read neither skips nor repeats.
+
+What must always be true: places rise within a folder; names are what was given once and never a URL or id
+with an e-mail address; a file's number is the same in every folder that shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from musicfs.core.inodes import ROOT, inode_of
+from musicfs.model import Form, SongRow
+
+TOP = ("flowmusic", "tempolor", "library")
+STEMS = "stems"
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder, by its path; `row` is the song it belongs to, if any."""
+
+    path: Path
+    row: SongRow | None = field(default=None, compare=False)
+
+    @property
+    def inode(self) -> int:
+        """Its number: its path's digest."""
+        return folder_inode(self.path)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class File:
+    """A file: a song's form of one version. `listed` is False where only its name was asked for."""
+
+    row: SongRow
+    form: str
+    version: int
+    listed: bool = True
+
+    @property
+    def inode(self) -> int:
+        """Its number: the digest of key and version, wherever it is shown."""
+        song = self.row.song
+        return inode_of("file", song.service, song.ident, self.form, str(self.version))
+
+    @property
+    def _identity(self) -> tuple[str, str, str, int]:
+        return self.row.song.service, self.row.song.ident, self.form, self.version
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, File) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def names(self) -> int:
+        """How many listed names it has (`st_nlink`)."""
+        if not self.listed:
+            return 1
+        service, form = self.row.song.service, self.form
+        twice = service == "tempolor" or form == Form.MP3
+        return 2 if twice and (self.row.name or self.row.parent) else 1
+
+
+Node = Folder | File
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name in a folder, and its place in it."""
+
+    place: int
+    name: str
+    node: Node | tuple[SongRow, str]
+    """A folder, or the (row, form) of a file whose version is looked up when it is shown."""
+
+
+def folder_inode(path: Path) -> int:
+    """Give a folder's number."""
+    return inode_of("folder", *path) if path else ROOT
+
+
+def root_entries() -> list[Entry]:
+    """List the mount's top."""
+    return [Entry(place, name, Folder((name,))) for place, name in enumerate(TOP, 1)]
+
+
+def flow_entries(rows: Iterable[SongRow]) -> list[Entry]:
+    """List `flowmusic/`: one mp3 per clip."""
+    found = [Entry(row.birth, f"{row.song.ident}.mp3", (row, Form.MP3)) for row in rows]
+    return sorted(found, key=lambda entry: entry.place)
+
+
+def job_entries(rows: Iterable[SongRow]) -> list[Entry]:
+    """List `tempolor/`: one folder per job."""
+    found = [Entry(row.birth, row.song.ident, Folder(("tempolor", row.song.ident), row)) for row in rows]
+    return sorted(found, key=lambda entry: entry.place)
+
+
+def library_entries(rows: Iterable[SongRow]) -> list[Entry]:
+    """List `library/`: one folder per song that has a name."""
+    found = [
+        Entry(row.birth, row.name, Folder(("library", row.name), row)) for row in rows if row.name is not None
+    ]
+    return sorted(found, key=lambda entry: entry.place)
+
+
+def job_files(folder: Folder) -> list[Entry]:
+    """List a TemPolor job's folder."""
+    assert folder.row is not None
+    return [
+        Entry(1, "song.mp3", (folder.row, Form.MP3)),
+        Entry(2, "song.wav", (folder.row, Form.WAV)),
+        Entry(3, STEMS, Folder((*folder.path, STEMS), folder.row)),
+    ]
+
+
+def song_files(folder: Folder, forms: Sequence[str], stems: bool) -> list[Entry]:
+    """List a song's folder in `library/`: its forms under its own name, and its stems if it has any."""
+    row = folder.row
+    assert row is not None
+    found = [
+        Entry(place, f"{row.name}.{form}", (row, form))
+        for place, form in enumerate(forms, 1)
+        if form != Form.STEMS
+    ]
+    if stems:
+        found.append(Entry(len(forms) + 1, STEMS, Folder((*folder.path, STEMS), row)))
+    return found
+
+
+def clip_stems(folder: Folder, stems: Sequence[tuple[SongRow, str]]) -> list[Entry]:
+    """List a Flow Music song's stems; `stems` are (clip, stem's name), eldest first."""
+    taken: set[str] = set()
+    found: list[Entry] = []
+    for row, stem in stems:
+        name = stem if stem not in taken else f"{stem} [{row.song.ident[:6]}]"
+        taken.add(stem)
+        found.append(Entry(row.birth, f"{name}.mp3", (row, Form.MP3)))
+    return found
+
+
+def archive_entries(folder: Folder, below: str, members: Sequence[str]) -> list[Entry]:
+    """List one level of a stems archive: `below` is "" or a sub-folder ending in "/"."""
+    assert folder.row is not None
+    found: list[Entry] = []
+    folders: set[str] = set()
+    for place, member in enumerate(members, 1):
+        if not member.startswith(below):
+            continue
+        name, slash, _ = member[len(below) :].partition("/")
+        if not slash:
+            found.append(Entry(place, name, (folder.row, f"{Form.STEMS}/{member}")))
+        elif name not in folders:
+            folders.add(name)
+            found.append(Entry(place, name, Folder((*folder.path, name), folder.row)))
+    return found

@@ -1,0 +1,223 @@
+"""The demo's catalogue: sixteen songs over both services, with the awkward cases that real libraries have.
+
+How it thinks: each song names the seed of its piece. The WAV and the stems are composed when they are
+read; the mp3 and m4a of the same piece, and the covers, are small files in `media/`, made by
+scripts/make-demo-media. Titles are chosen to try the naming rules: twins, slashes, quotes, emoji, none at
+all.
+
+What must always be true: the three forms of a song are the same piece; identities and dates never change
+between releases, so a demo looks the same each time. It refuses to invent at run time.
+"""
+
+from __future__ import annotations
+
+import struct
+import unicodedata
+import uuid
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from importlib import resources
+
+from musicfs.demo.archive import Member, archive_of
+from musicfs.demo.assets import Asset, Joined, Late, Plain
+from musicfs.demo.catalogue import Flow, Tempolor
+from musicfs.demo.composer import Piece
+from musicfs.demo.score import Part
+
+_NAMESPACE = uuid.UUID("6d757369-6366-4000-8000-64656d6f0000")  # "musicfs" and "demo" in ASCII
+_FIRST = 1_788_253_200.0  # 1 September 2026, 09:00 UTC; a song every nine hours from there
+_APART = 9 * 3600.0
+
+FLOW_ACCOUNTS = ("ada@example.com", "ben+music@example.org")
+TEMPOLOR_ACCOUNTS = ("100200300", "100200301")
+
+_LYRICS = "[Verse 1]\nThe harbour lights are coming on,\nThe boats are drawing home.\n\n[Chorus]\nLeave one lamp lit."
+
+
+@dataclass(frozen=True, slots=True)
+class _Song:
+    """A song of the demo; `seed` is its piece."""
+
+    seed: str
+    title: str | None
+    account: int = 0
+    lyrics: str | None = None
+    timed: bool = True
+    """Whether the service tells its duration."""
+
+
+CLIPS = (
+    _Song("harbour-a", "Harbour Lights", lyrics=_LYRICS),
+    _Song("harbour-b", "Harbour Lights", lyrics=_LYRICS),  # the other of an A/B pair
+    _Song("night", "Night Drive"),
+    _Song("night-loud", "NIGHT DRIVE", account=1),  # its twin where case does not count
+    _Song("acdc", 'AC/DC: "Live" <at> the Pier? 🎸', timed=False),
+    _Song("hidden", ".hidden -r * tune", account=1),
+    _Song("untitled", None, timed=False),
+    _Song("cafe", unicodedata.normalize("NFD", "Café de la Línea"), account=1),
+    _Song("trail", "Trailing dots and spaces... ", account=1),
+)
+PARENT = "night"
+"""The clip that has stem clips."""
+
+JOBS = (
+    _Song("choir", "Northern Choir", lyrics="Come all you stars of winter"),
+    _Song("choir-2", "Northern Choir", account=1),
+    _Song("sakura", "桜の雨 (夜明け)"),
+    _Song("long", "So " + "very " * 58 + "long", account=1, timed=False),  # 300 bytes
+    _Song("empty", ""),
+)
+INSTRUMENTALS = (
+    _Song("dash", "-dash first: a waltz", account=1),
+    _Song("tide", "Low Tide"),
+)
+WITH_STEMS = "choir"
+"""The job whose stems archive has it all."""
+
+STEM_NAMES = tuple(Part)
+
+
+def encoded() -> Iterator[tuple[str, Piece]]:
+    """Name every piece that `media/` holds as mp3 and, for clips, m4a."""
+    for song in CLIPS + JOBS + INSTRUMENTALS:
+        yield song.seed, Piece(song.seed)
+    for part in STEM_NAMES:
+        yield f"{PARENT}-{part}", Piece(PARENT, part)
+
+
+@lru_cache(maxsize=64)
+def _media(name: str) -> Asset:
+    return Plain(resources.files("musicfs.demo").joinpath("media", name).read_bytes())
+
+
+def fill(flow: Flow, tempolor: Tempolor) -> None:
+    """Put the demo's songs into both catalogues."""
+    for email in FLOW_ACCOUNTS:
+        flow.add_account(email)
+    for user_id in TEMPOLOR_ACCOUNTS:
+        tempolor.add_account(user_id)
+    for index, song in enumerate(CLIPS):
+        _add_clip(flow, song, _FIRST + index * _APART)
+    _add_stems(flow)
+    first, second = flow.clips[:2]
+    flow.add_job(first.account, first, second)
+    flow.add_job(first.account, status="pending")
+    for index, song in enumerate(JOBS + INSTRUMENTALS):
+        _add_job(tempolor, song, _FIRST + _APART / 2 + index * _APART)
+    for status, title in ((0, "Still being made"), (10, "Never was")):
+        moment = _FIRST + 20 * _APART + status
+        tempolor.add_job(
+            TEMPOLOR_ACCOUNTS[0], title, None, _item(title), status=status, created=moment, without=("mp3", "wav")
+        )
+
+
+def _item(seed: str) -> str:
+    return uuid.uuid5(_NAMESPACE, f"job/{seed}").hex[:12]
+
+
+def _add_clip(flow: Flow, song: _Song, moment: float) -> None:
+    piece = Piece(song.seed)
+    flow.add_clip(
+        FLOW_ACCOUNTS[song.account],
+        song.title,
+        round(piece.seconds, 2) if song.timed else None,
+        str(uuid.uuid5(_NAMESPACE, f"clip/{song.seed}")),
+        mp3=_media(f"{song.seed}.mp3"),
+        m4a=_media(f"{song.seed}.m4a"),
+        wav=piece,
+        cover=_media(f"{song.seed}.jpg"),
+        lyrics=song.lyrics,
+        created=moment,
+    )
+
+
+def _add_stems(flow: Flow) -> None:
+    """Add the parent's stems as clips: they have no wav in the bucket (upstream-api.md 2.8)."""
+    parent = next(clip for clip in flow.clips if clip.title == "Night Drive")
+    for index, part in enumerate(STEM_NAMES):
+        name = f"{PARENT}-{part}"
+        flow.add_clip(
+            parent.account,
+            f"{parent.title} - {part}",
+            parent.duration,
+            str(uuid.uuid5(_NAMESPACE, f"clip/{name}")),
+            mp3=_media(f"{name}.mp3"),
+            m4a=_media(f"{name}.m4a"),
+            without=("wav",),
+            created=parent.created + 600 + index,
+        )
+
+
+def _add_job(tempolor: Tempolor, song: _Song, moment: float) -> None:
+    piece = Piece(song.seed)
+    tempolor.add_job(
+        TEMPOLOR_ACCOUNTS[song.account],
+        song.title,
+        round(piece.seconds) if song.timed else None,
+        _item(song.seed),
+        kind="instrumental" if song in INSTRUMENTALS else "song",
+        mp3=_media(f"{song.seed}.mp3"),
+        wav=piece,
+        stems=stems_of(song.seed) if song.seed == WITH_STEMS else None,
+        cover=png_of(song.seed),
+        lyrics=song.lyrics,
+        created=moment,
+        updated=moment + 130,
+    )
+
+
+@lru_cache(maxsize=4)
+def stems_of(seed: str) -> Asset:
+    """Lay out a stems archive: stored and deflated members, a folder, names from everywhere, and bad ones."""
+    parts = {part: Piece(seed, part) for part in Part}
+    note = "Vier Spuren, ein Stück. Mixed at −14 LUFS.\n".encode()
+    members = (
+        Member("vocals.wav", parts[Part.VOCALS]),
+        Member("drums.wav", parts[Part.DRUMS]),
+        Member("instruments/bass.wav", parts[Part.BASS]),
+        Member("instruments/harmony.wav", parts[Part.OTHER]),
+        Member("instruments/Überblick.txt", note * 40, deflated=True),
+        Member("../evil.wav", note),
+        Member("__MACOSX/._vocals.wav", note),
+    )
+    return archive_of(members)
+
+
+def picture(seed: str, side: int) -> bytes:
+    """Paint a cover as rows of RGB: two colours of the seed run into each other, with a ring like a record's."""
+    colours = [value for value in zlib.crc32(seed.encode()).to_bytes(4, "big") for value in (value, 255 - value // 2)]
+    low, high = colours[:3], colours[4:7]
+    rows = bytearray()
+    for y in range(side):
+        for x in range(side):
+            distance = (2 * x - side) ** 2 + (2 * y - side) ** 2
+            ring = 24 if distance // (side * side // 40) % 2 else 0
+            mix = (x + y) * 256 // (2 * side)
+            rows += bytes(max(0, (a * (256 - mix) + b * mix) // 256 - ring) for a, b in zip(low, high, strict=True))
+    return bytes(rows)
+
+
+def png_of(seed: str, side: int = 96) -> Asset:
+    """Make a TemPolor cover, painted when it is first read."""
+    size = 8 + 25 + 12 + len(zlib.compress(b"", 0)) + side * (1 + 3 * side) + 5 * _stored_blocks(side) - 5 + 12
+    return Late(size, partial(_png, seed, side))
+
+
+def _stored_blocks(side: int) -> int:
+    return -(-side * (1 + 3 * side) // 65_535)
+
+
+def _png(seed: str, side: int) -> bytes:
+    pixels = picture(seed, side)
+    rows = b"".join(b"\0" + pixels[3 * side * y : 3 * side * (y + 1)] for y in range(side))
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows, 0)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )

@@ -1,0 +1,283 @@
+"""The kernel's side: questions and answers between pyfuse3 and `filesystem`, and the wall.
+
+How it thinks: every handler is behind one wall. In pyfuse3 anything but FUSEError that leaves a handler
+ends the mount, so the wall turns the family into its errno, everything else into EIO with a traceback in
+the log, and gives each request its deadline. Names are bytes here and nowhere else. pyfuse3's session
+loop reads the device with a blocking read after trio has said that it is readable; if the client that
+asked has been killed in between, the read blocks the whole loop. So the readiness is asked again, by
+poll, with nothing between the question and the read (research/fuse-trio-httpx.md §1.8).
+
+What must always be true: no handler waits longer than the deadline; nothing here decides anything; only
+`invalidate_entry_async` and `invalidate_inode(attr_only=True)` are called on the loop, others can
+deadlock.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import os
+import select
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pyfuse3
+import trio
+from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FUSEError, InodeT, RequestContext, StatvfsData
+
+from musicfs.core.tree import Entry
+from musicfs.errors import MusicfsError, NoSuchEntry, TooSlow, UnknownHandle, UpstreamError, errno_for
+from musicfs.filesystem import NEGATIVE, Attributes, Filesystem
+
+log = logging.getLogger("musicfs.fuse")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_BLOCK = 512  # bytes a unit of st_blocks has, by POSIX
+_STATFS = 4096  # bytes a unit of statfs has here
+TASKS = 1000  # handlers at a time: 180 waiting ones cost 1.3 MB, 99 (the default) can be held up by a desktop
+
+
+def _wall(
+    handler: Callable[Concatenate[Kernel, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Kernel, P], Coroutine[Any, Any, T]]:
+    """Let nothing but FUSEError out, and nothing wait longer than the deadline."""
+    verb = handler.__name__
+
+    async def walled(self: Kernel, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            try:
+                with trio.fail_after(self.deadline):
+                    return await handler(self, *args, **kwargs)
+            except trio.TooSlowError as late:
+                raise TooSlow("no answer within the deadline") from late
+        except FUSEError:
+            raise
+        except MusicfsError as failed:
+            # What a service did was said by the job that met it: one failure, one line.
+            log.log(logging.DEBUG if isinstance(failed, UpstreamError) else failed.level, "%s: %s", verb, failed)
+            self.failed(verb, failed)
+            raise FUSEError(errno_for(failed)) from failed
+        except Exception as broken:
+            log.exception("%s broke", verb)
+            raise FUSEError(errno.EIO) from broken
+
+    functools.update_wrapper(walled, handler)
+    return walled
+
+
+class Kernel(pyfuse3.Operations):
+    """The handlers. `room` gives (bytes in all, bytes free) for statfs, from local numbers."""
+
+    supports_dot_lookup = True
+    enable_writeback_cache = False
+    enable_acl = False
+
+    def __init__(
+        self,
+        filesystem: Filesystem,
+        deadline: float,
+        owner: Owner,
+        room: Callable[[], tuple[int, int]],
+        failed: Callable[[str, MusicfsError], None] = lambda verb, failure: None,
+    ) -> None:
+        super().__init__()
+        self.deadline, self.failed = deadline, failed
+        self._files, self._owner, self._room = filesystem, owner, room
+        self._listings: dict[int, tuple[int, list[Entry]]] = {}
+        self._next = 1
+        filesystem.resized = invalidate_attributes
+        filesystem.left = invalidate_name
+
+    # Names ---------------------------------------------------------------------------------------------
+
+    @_wall
+    async def lookup(self, parent_inode: InodeT, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        """Answer a name; one that does not exist is answered too, so that the kernel remembers it."""
+        if name in (b".", b".."):
+            # Asked for by NFS servers only: the kernel walks these itself.
+            return self._attributes(self._files.relative(parent_inode, up=name == b".."))
+        try:
+            return self._attributes(
+                await self._files.lookup(parent_inode, name.decode("utf-8", "surrogateescape"))
+            )
+        except NoSuchEntry:
+            absent = EntryAttributes()
+            absent.st_ino = InodeT(0)
+            absent.entry_timeout = NEGATIVE
+            return absent
+
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        """Take back references."""
+        for inode, times in inode_list:
+            self._files.register.forget(inode, times)
+
+    @_wall
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        """Answer `stat`."""
+        return self._attributes(await self._files.getattr(inode))
+
+    # Folders -------------------------------------------------------------------------------------------
+
+    @_wall
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        """Open a folder; what it holds is fixed here, so that a listing can fail in one place."""
+        entries = await self._files.entries(inode)
+        handle, self._next = self._next, self._next + 1
+        self._listings[handle] = inode, entries
+        return FileHandleT(handle)
+
+    @_wall
+    async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        """List from the place behind `start_id`; every name that is taken is one more reference."""
+        if fh not in self._listings:
+            raise UnknownHandle("no such folder handle")
+        _, entries = self._listings[fh]
+        register = self._files.register
+        for entry in entries[_behind(entries, start_id) :]:
+            node = self._files.resolved(entry)
+            attributes = self._attributes(self._files.attributes(node))
+            if not pyfuse3.readdir_reply(token, os.fsencode(entry.name), attributes, entry.place):
+                return
+            register.remember(node.inode, node)
+
+    @_wall
+    async def releasedir(self, fh: FileHandleT) -> None:
+        """Close a folder."""
+        self._listings.pop(fh, None)
+
+    # Files ---------------------------------------------------------------------------------------------
+
+    @_wall
+    async def open(self, inode: InodeT, flags: int, ctx: RequestContext) -> FileInfo:
+        """Open a file; its pages stay valid, because an inode is one version."""
+        handle = await self._files.open(inode, ctx.pid)
+        return FileInfo(fh=FileHandleT(handle), keep_cache=True, direct_io=False)
+
+    @_wall
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        """Read; pyfuse3 takes any buffer."""
+        return await self._files.read(fh, off, size)  # type: ignore[return-value]
+
+    @_wall
+    async def release(self, fh: FileHandleT) -> None:
+        """Close a file."""
+        self._files.close(fh)
+
+    @_wall
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+        """Answer `df` from local numbers."""
+        total, free = self._room()
+        data = StatvfsData()
+        data.f_bsize = data.f_frsize = _STATFS
+        data.f_blocks = total // _STATFS
+        data.f_bfree = data.f_bavail = free // _STATFS
+        data.f_files, data.f_ffree, data.f_favail = len(self._files.register), 0, 0
+        data.f_namemax = 255
+        return data
+
+    @property
+    def open_folders(self) -> int:
+        """How many folder handles are open."""
+        return len(self._listings)
+
+    def _attributes(self, what: Attributes) -> EntryAttributes:
+        shown = EntryAttributes()
+        shown.st_ino = InodeT(what.inode)
+        shown.st_mode = self._owner.folder_mode if what.folder else self._owner.file_mode
+        shown.st_nlink = what.links
+        shown.st_uid, shown.st_gid = self._owner.uid, self._owner.gid
+        shown.st_size = what.size
+        shown.st_blocks = 0 if what.folder else -(-what.size // _BLOCK)
+        shown.st_blksize = 131_072  # what the kernel reads at a time
+        shown.st_atime_ns = shown.st_mtime_ns = shown.st_ctime_ns = what.mtime_ns
+        shown.entry_timeout, shown.attr_timeout = what.name_for, what.valid_for
+        return shown
+
+
+class Owner:
+    """Whose the files are, and their modes."""
+
+    def __init__(self, uid: int, gid: int, umask: int) -> None:
+        self.uid, self.gid = uid, gid
+        # 0644 and not 0444: every `cp -p` copy would be read-only (DESIGN §1).
+        self.file_mode = 0o100644 & ~umask
+        self.folder_mode = 0o040755 & ~umask
+
+
+def _behind(entries: list[Entry], place: int) -> int:
+    """Find the first entry behind a place; places rise."""
+    low, high = 0, len(entries)
+    while low < high:
+        middle = (low + high) // 2
+        if entries[middle].place <= place:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def invalidate_attributes(inode: int) -> None:
+    """Have the kernel ask for an inode's size again; safe in a handler, before its answer (§2.2)."""
+    try:
+        pyfuse3.invalidate_inode(InodeT(inode), attr_only=True)
+    except OSError as unknown:
+        # The kernel need not know the inode (ENOENT); anything else only costs a stale size for a while.
+        log.debug("invalidate: %s", unknown.strerror)
+
+
+def invalidate_name(parent: int, name: str) -> None:
+    """Have the kernel let go of a name that is no longer there; queued, so it cannot block the loop."""
+    pyfuse3.invalidate_entry_async(InodeT(parent), os.fsencode(name), ignore_enoent=True)
+
+
+class _Polling:
+    """trio.lowlevel for pyfuse3's session loop, asking again before it trusts a readiness."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(trio.lowlevel, name)
+
+    async def wait_readable(self, fd: int) -> None:
+        """Return only when a read would find something at this very moment."""
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        while True:
+            await trio.lowlevel.wait_readable(fd)
+            if poll.poll(0):
+                return
+
+
+class _Trio:
+    """trio for pyfuse3, with `_Polling` in the place of `lowlevel`."""
+
+    lowlevel = _Polling()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(trio, name)
+
+
+def connect(kernel: Kernel, mountpoint: str, options: set[str]) -> None:
+    """Make the kernel mount.
+
+    Raises:
+        RuntimeError: libfuse would not.
+    """
+    # The hook pyfuse3.asyncio uses itself: the module's global `trio` is what its session loop waits with.
+    pyfuse3.trio = _Trio()  # type: ignore[attr-defined]
+    pyfuse3.init(kernel, mountpoint, options)
+
+
+async def serve() -> None:
+    """Take requests until the mount ends or `stop` is called."""
+    await pyfuse3.main(min_tasks=1, max_tasks=TASKS)
+
+
+def stop() -> None:
+    """Take no more requests; `serve` returns when those under way are answered."""
+    pyfuse3.terminate()
+
+
+def disconnect(unmount: bool) -> None:
+    """End the session; `unmount` lazily takes the mount away, whoever still uses it."""
+    pyfuse3.close(unmount=unmount)

@@ -1,0 +1,81 @@
+"""The memory of versions, lengths and stems directories: answered at once, written behind.
+
+How it thinks: the rooms above ask and note without waiting; a task of the house's writes what was noted.
+Losing the last second's notes in a crash costs a question to a service, never a wrong byte: what a note
+says is checked against the next answer.
+
+What must always be true: what was noted is answered from that moment on; notes of one file are written in
+order.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+import trio
+
+from musicfs.core.zipdir import Directory
+from musicfs.errors import StoreError
+from musicfs.model import Key, Known
+from musicfs.state import State
+
+log = logging.getLogger("musicfs.ledger")
+
+
+class Ledger:
+    """What is known of every file, over restarts."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._files = state.files()
+        self._directories: dict[str, tuple[int, Directory]] = {}
+        self._unwritten: dict[str, Known] = {}
+        self._unkept: dict[str, tuple[int, Directory]] = {}
+        self._noted = trio.Event()
+
+    def known(self, key: Key) -> Known:
+        """Say what is known of a file."""
+        return self._files.get(str(key), _NOTHING)
+
+    def note(self, key: Key, known: Known) -> None:
+        """Take note of a file."""
+        self._files[str(key)] = self._unwritten[str(key)] = known
+        self._noted.set()
+
+    def directory(self, key: Key) -> tuple[int, Directory] | None:
+        """Give the directory of an archive and the version it belongs to, if it was ever seen."""
+        name = str(key)
+        if name not in self._directories:
+            kept = self._state.directory(name)
+            if kept is None:
+                return None
+            self._directories[name] = kept[0], msgspec.json.decode(kept[1], type=Directory)
+        return self._directories[name]
+
+    def keep_directory(self, key: Key, version: int, directory: Directory) -> None:
+        """Take note of an archive's directory."""
+        self._directories[str(key)] = self._unkept[str(key)] = version, directory
+        self._noted.set()
+
+    async def write_behind(self) -> None:
+        """Write what is noted, as it comes; runs in the house's nursery until it is cancelled."""
+        while True:
+            await self._noted.wait()
+            self._noted = trio.Event()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what is still unwritten."""
+        files, self._unwritten = self._unwritten, {}
+        directories, self._unkept = self._unkept, {}
+        try:
+            if files:
+                await self._state.save_files(files)
+            for name, (version, directory) in directories.items():
+                await self._state.save_directory(name, version, msgspec.json.encode(directory))
+        except StoreError as failed:
+            log.error("lengths and versions could not be written down: %s", failed)
+
+
+_NOTHING = Known()

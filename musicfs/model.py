@@ -1,0 +1,208 @@
+"""The nouns that every room shares, frozen, and the socket a provider plugs into.
+
+How it thinks: identity is a `Key`, never a name and never a URL. A key holds no e-mail address, so it may
+be printed, logged and used as a file name in the cache; the service's own ids (which do hold one) are
+`handle` and `account` and stay out of every repr.
+
+A provider *describes* talk and does not talk: each of its verbs is a generator that yields a `Request`, is
+sent the `Reply`, and returns a noun. `wire.converse` is the only one that drives such a generator.
+
+What must always be true: nothing here behaves beyond validation; spans are half-open, in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class Span(NamedTuple):
+    """Bytes `[start, stop)`."""
+
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        """How many bytes it holds."""
+        return self.stop - self.start
+
+
+class Form:
+    """The forms a song's bytes come in; a stems member's form is `stems/<member>`."""
+
+    MP3 = "mp3"
+    M4A = "m4a"
+    WAV = "wav"
+    STEMS = "stems"
+
+
+class Key(NamedTuple):
+    """What a file is: `flowmusic:<uuid>:mp3`, `tempolor:<item>:stems/drums.wav`."""
+
+    service: str
+    ident: str
+    form: str
+
+    def __str__(self) -> str:
+        return f"{self.service}:{self.ident}:{self.form}"
+
+
+class State(StrEnum):
+    """Where a song stands with its service."""
+
+    READY = "ready"
+    UNFINISHED = "unfinished"
+    FAILED = "failed"
+
+
+class Song(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One clip or job, as a listing or a record shows it. Everything but the identity may be missing."""
+
+    service: str
+    ident: str
+    """The clip's uuid or the TemPolor item id: safe to print, used in paths."""
+    handle: str
+    """The id the service wants back; holds an e-mail address, so it is never printed."""
+    account: str = ""
+    """Which linked account lists it (an e-mail address or a user id); never printed."""
+    title: str | None = None
+    duration: float | None = None
+    """Seconds."""
+    created: float | None = None
+    """Seconds since the epoch, if the service says."""
+    updated: float | None = None
+    """Seconds since the epoch of the record's last change, if the service says."""
+    state: State = State.READY
+    urls: dict[str, str] = {}
+    """Form → URL where a list or record carried one. Secrets: some are signed."""
+
+    def __repr__(self) -> str:
+        return f"<Song {self.service}:{self.ident} {self.state.value}>"
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What outlives the cache about one file: its version, exact length in bytes, validator."""
+
+    version: int = 0
+    size: int | None = None
+    validator: str = ""
+    one_pass: bool = False
+
+
+class SongRow(msgspec.Struct, kw_only=True):
+    """A song as the state database keeps it."""
+
+    song: Song
+    birth: int = 0
+    """Its place in the order of first sight: age order and readdir offset; 0 = not yet given."""
+    mtime_ns: int
+    """Nanoseconds since the epoch; the first value wins for ever."""
+    name: str | None = None
+    """Its folder in `library/`, its own for ever."""
+    parent: str | None = None
+    """A Flow Music stem's song (an ident), then for ever."""
+    listed: bool = True
+    lacks: float | None = None
+    """Seconds since the epoch of the first complete pass in a row that lacked it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One linked account of a service."""
+
+    ident: str = field(repr=False)
+    error: str | None = field(default=None, repr=False)
+    """Why the service cannot use it, if it said so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a listing; `next` is the cursor of the page after it, None on the last."""
+
+    songs: tuple[Song, ...]
+    next: str | None = field(default=None, repr=False)
+    skipped: int = 0
+    """Records that could not be read and were left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A GET to the API: a path below its base URL and the query, not yet encoded."""
+
+    path: str = field(repr=False)
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    kind: str = "other"
+    """What it is counted as in `status`: accounts, list, record, mint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A final answer of the API: any status, the whole body."""
+
+    status: int
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Locator:
+    """Where the bytes of a song's form are at this moment."""
+
+    url: str = field(repr=False)
+    authorised: bool = False
+    """True: the URL is the API's own and takes the token. False: a byte server, which never sees it."""
+    minted: bool = False
+    """True: the link was asked for, may die, and can be asked for again."""
+    lives: float | None = None
+    """Seconds the link is known to live from its mint; None = unknown, not expired."""
+
+
+Conversation = Generator[Request, Reply, T]
+
+
+class Provider(Protocol):
+    """One service, described. Pure: no await, no clock, no disk, no network."""
+
+    slug: str
+    """Top folder, key prefix."""
+    forms: tuple[str, ...]
+    """What `library/` lists for a song, in order; `Form.STEMS` = has a stems archive."""
+    made_anew: tuple[str, ...]
+    """Forms that are made at each request: maybe no length, no ranges, other bytes; read in one pass."""
+    newest_first: bool
+    """Whether a listing's pages come newest first, so that a refresh may stop at a wholly known page."""
+
+    def accounts(self) -> Conversation[list[Account]]:
+        """Ask which accounts are linked."""
+        ...
+
+    def page(self, account: Account, cursor: str | None) -> Conversation[Page]:
+        """Ask for one page of one account's listing; `cursor` None is the first."""
+        ...
+
+    def record(self, handle: str) -> Conversation[Song]:
+        """Ask for one thing by its full id."""
+        ...
+
+    def recognise(self, name: str) -> str | None:
+        """Say whether `name` is a full id of this service that a record can be asked for (then return it)."""
+        ...
+
+    def guest(self, name: str) -> Song | None:
+        """Make a song of a full id for which no record exists to ask; None if it is not such an id."""
+        ...
+
+    def free(self, song: Song, form: str) -> bool:
+        """Say whether the form's bytes can be located without asking the API."""
+        ...
+
+    def locate(self, song: Song, form: str, now: float) -> Conversation[Locator]:
+        """Say where the bytes are, asking for a link if one is needed. `now` is seconds since the epoch."""
+        ...

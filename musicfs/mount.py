@@ -1,0 +1,201 @@
+"""Opens the house: builds every room, holds the one nursery, closes in reverse.
+
+How it thinks: an exit stack is the order. Store and state first, then the wire, the nursery, the rooms
+that live in it, and the kernel mount last; READY is said when the mount answers. The end is that list
+backwards: no more requests are taken, those under way get a moment, then they are cancelled, and the
+mount is taken away lazily, whoever still has a file open; all of it within the five seconds that DESIGN
+promises.
+
+What must always be true: only this module knows everybody; the process ends with no mount left behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import msgspec
+import trio
+
+from musicfs import control, fuse, host, providers
+from musicfs.callers import Callers
+from musicfs.catalog import Catalog
+from musicfs.config import Paths, Settings, Token
+from musicfs.content import Content
+from musicfs.content.archive import Archives
+from musicfs.content.links import Links
+from musicfs.control import server as control_server
+from musicfs.demo import Service
+from musicfs.errors import MusicfsError
+from musicfs.filesystem import Filesystem
+from musicfs.ledger import Ledger
+from musicfs.report import Report
+from musicfs.state import State
+from musicfs.store import Entry, Kind, Store
+from musicfs.wire import Doors, Wire
+from musicfs.wire.embedded import Embedded
+from musicfs.wire.transport import real_network
+
+log = logging.getLogger("musicfs.mount")
+
+_GRACE = 1.0  # seconds that requests under way get at the end
+_ERRORS = 20  # failures that `status` remembers
+_REAL = Settings()  # the demo imitates the real hosts, whatever is configured
+_CROWD = 8  # reads that may wait where the kernel takes 12 in all: 4 are left for what is cached
+_BACKGROUND = 100  # reads the kernel lets wait at a time: its 12 freeze every file when 12 stall (§1.5)
+
+
+class _Shelf:
+    """The store, as the content room asks for it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def find(self, key: str, version: int) -> Entry | None:
+        return self._store.find(key, version)
+
+    def create(self, key: str, version: int, one_pass: bool, size: int | None, validator: str) -> Entry:
+        kind = Kind.WHOLE if one_pass else Kind.RANGED
+        return self._store.create(key, version, kind, size, validator)
+
+    def drop(self, key: str, version: int) -> None:
+        self._store.drop(key, version)
+
+
+def run(settings: Settings, paths: Paths, mountpoint: Path, token: Token, demo: bool = False) -> int:
+    """Mount, serve until told to stop, and give the exit code.
+
+    Raises:
+        ConfigError: something the user has to mend first.
+    """
+    host.claim(mountpoint)
+    with ExitStack() as stack:
+        store = stack.enter_context(
+            Store(paths.cache, settings.cache_size, settings.keep_free, clock=time.time)
+        )
+        state = stack.enter_context(State(paths.state))
+        trio.run(_serve, settings, paths, mountpoint, token, demo, store, state)
+    return 0
+
+
+async def _serve(
+    settings: Settings, paths: Paths, mountpoint: Path, token: Token, demo: bool, store: Store, state: State
+) -> None:
+    if demo:
+        settings = msgspec.structs.replace(settings, api_url=_REAL.api_url, media_url=_REAL.media_url)
+    doors = Doors(settings.api_url, token.reveal(), _network(settings, token, demo))
+    async with trio.open_nursery() as nursery:
+        wire = Wire(doors, settings.deadline, time.time)
+        house = _House(settings, nursery, wire, store, state)
+        nursery.start_soon(house.ledger.write_behind)
+        await house.live(paths, mountpoint, nursery)
+    with trio.move_on_after(_GRACE):
+        await house.ledger.flush()
+        await doors.aclose()
+
+
+def _network(settings: Settings, token: Token, demo: bool) -> httpx.AsyncBaseTransport:
+    if demo:
+        return Embedded(Service.demo(time.time, token=token.reveal()))
+    return real_network(
+        settings.api_url, settings.media_url, str(settings.ca_file) if settings.ca_file else None
+    )
+
+
+class _House:
+    """The rooms that live in the nursery, put together."""
+
+    def __init__(
+        self, settings: Settings, nursery: trio.Nursery, wire: Wire, store: Store, state: State
+    ) -> None:
+        self._settings, self._wire, self._store = settings, wire, store
+        services = providers.find(settings.media_url)
+        self.ledger = Ledger(state)
+        self.errors: deque[tuple[float, str, str]] = deque(maxlen=_ERRORS)
+        links = Links(wire, services, time.time)
+        content = Content(
+            nursery,
+            wire,
+            _Shelf(store),
+            self.ledger,
+            links,
+            made_anew=lambda asset: asset.form in services[asset.song.service].made_anew,
+        )
+        archives = Archives(nursery, content, self.ledger, time.time)
+        catalog = Catalog(
+            nursery, wire, services, state, time.time, settings.listing_ttl, settings.forget_after
+        )
+        self.files = Filesystem(
+            nursery,
+            catalog,
+            content,
+            archives,
+            Callers(settings.scanners),
+            settings.deadline,
+            measure_minted=settings.sizes == "exact",
+        )
+
+    async def live(self, paths: Paths, mountpoint: Path, nursery: trio.Nursery) -> None:
+        """Mount, answer, and end in order."""
+        settings = self._settings
+        owner = fuse.Owner(
+            os.getuid() if settings.uid is None else settings.uid,
+            os.getgid() if settings.gid is None else settings.gid,
+            settings.umask or 0,
+        )
+        kernel = fuse.Kernel(self.files, settings.deadline, owner, self._room, self._failed)
+        report = Report(self.files, self._wire.tally, self._store.snapshot, mountpoint, self.errors)
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+            fuse.connect(kernel, str(mountpoint), _options(settings, paths.profile))
+            try:
+                with control.register(paths.runtime, mountpoint, paths.socket):
+                    await nursery.start(control_server.serve, paths.socket, report.answer)
+                    nursery.start_soon(_end_on, signals)
+                    nursery.start_soon(self._announce, mountpoint)
+                    await fuse.serve()
+                    log.info("%s is unmounted", mountpoint)
+            finally:
+                nursery.cancel_scope.cancel()
+                fuse.disconnect(unmount=True)
+                self.files.shut()
+
+    async def _announce(self, mountpoint: Path) -> None:
+        """Say READY once requests are taken, and let the kernel have more reads in flight."""
+        await trio.lowlevel.checkpoint()
+        found = host.find_mount(mountpoint)
+        if found is None or not host.raise_background(found.minor, _BACKGROUND):
+            log.info("fusectl cannot be written: at most %d reads wait for the network at a time", _CROWD)
+            self.files.content.crowded(_CROWD)
+        host.sd_notify(os.environ, "READY=1")
+        log.info("mounted on %s", mountpoint)
+
+    def _failed(self, verb: str, failure: MusicfsError) -> None:
+        if failure.level > logging.DEBUG:
+            self.errors.append((trio.current_time(), verb, str(failure)))
+
+    def _room(self) -> tuple[int, int]:
+        """Tell `df` the cache's limit and what is free of it."""
+        now = self._store.snapshot()
+        return now.limit, max(now.limit - now.used, 0)
+
+
+async def _end_on(signals: AsyncIterator[int]) -> None:
+    """End at the first signal: no more requests, a moment for those under way, then none."""
+    async for number in signals:
+        log.info("stopping on %s", signal.Signals(number).name)
+        fuse.stop()
+        await trio.sleep(_GRACE)
+        trio.lowlevel.current_task().parent_nursery.cancel_scope.cancel()  # type: ignore[union-attr]
+        return
+
+
+def _options(settings: Settings, profile: str) -> set[str]:
+    options = {"ro", "nosuid", "nodev", "default_permissions", f"fsname=musicfs:{profile}", "subtype=musicfs"}
+    return options | ({"allow_other"} if settings.allow_other else set())

@@ -1,0 +1,171 @@
+"""Flow Music v1 behind useapi.net (upstream-api.md §2).
+
+Calls used: `GET /accounts`, `GET /music` (one account, pages by offset, newest first), `GET
+/jobs/<jobid>`, `GET /music/download` (the mp3's bytes, made anew each time, so read in one pass). m4a and
+wav lie in a public bucket: by the URL a list or record carried, else by the clip's uuid under the media
+URL.
+
+Odd: the list may or may not carry URLs (§2.2, both readings are served); titles, lyrics, durations and
+images may be null; a clip has no record of its own, so a full clip id is taken at its word and checked at
+`open`. Pages overlap by one record, so that a list that shifted between two pages is noticed.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from urllib.parse import urlencode
+
+import msgspec
+
+from musicfs.core.answers import check, decode
+from musicfs.errors import Misbehaved, NotFinished, Withdrawn
+from musicfs.model import Account, Conversation, Form, Locator, Page, Provider, Request, Song
+
+_UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+# Parsed from both ends: the e-mail address between may hold '-', '+' and '.' (upstream-api.md §2.1).
+_CLIP = re.compile(rf"user:\d+-.+-clip:({_UUID})")
+_JOB = re.compile(rf"job:({_UUID})-user:\d+-.+-bot:flowmusic")
+_PAGE = 100  # the largest page the API gives (§2.2)
+_BASE = "/v1/flowmusic"
+
+
+class _Clip(msgspec.Struct, gc=False):
+    clip: str
+    title: str | None = None
+    duration_s: float | None = None
+    created_at: str | None = None
+    audio_url: str | None = None
+    wav_url: str | None = None
+
+
+class _List(msgspec.Struct):
+    clips: list[msgspec.Raw]
+    next: int | None = None
+
+
+class _Entry(msgspec.Struct):
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class _Job(msgspec.Struct):
+    status: str
+    clips: list[msgspec.Raw] | None = None
+
+
+class FlowMusic:
+    """The conversations with Flow Music."""
+
+    slug = "flowmusic"
+    forms: tuple[str, ...] = (Form.MP3, Form.M4A, Form.WAV)
+    made_anew: tuple[str, ...] = (Form.MP3,)  # transcoded on demand (§2.3)
+    newest_first = True
+
+    def __init__(self, media_url: str) -> None:
+        self._media = media_url.rstrip("/")
+
+    def accounts(self) -> Conversation[list[Account]]:
+        """Ask which accounts are linked; `{}` is none (§2.6)."""
+        reply = yield Request(f"{_BASE}/accounts", kind="accounts")
+        found: dict[str, msgspec.Raw] = decode(reply, dict[str, msgspec.Raw])
+        return [Account(email, _trouble(raw)) for email, raw in found.items()]
+
+    def page(self, account: Account, cursor: str | None) -> Conversation[Page]:
+        """Ask for 100 clips of one account; the next page begins with this page's last clip."""
+        offset = int(cursor or 0)
+        query = (("email", account.ident), ("limit", str(_PAGE)), ("offset", str(offset)))
+        reply = yield Request(f"{_BASE}/music", query, kind="list")
+        listed: _List = decode(reply, _List)
+        songs = [song for raw in listed.clips if (song := _song(raw, account.ident)) is not None]
+        if listed.next is not None and listed.next <= offset + 1:
+            raise Misbehaved("the next page does not lie behind this one")
+        following = None if listed.next is None else str(listed.next - 1)
+        return Page(tuple(songs), following, len(listed.clips) - len(songs))
+
+    def record(self, handle: str) -> Conversation[Song]:
+        """Ask for a job by its full id and return its first clip (§2.5).
+
+        Raises:
+            NotFinished: the job is pending.
+            Withdrawn: it failed, expired or never existed.
+        """
+        reply = yield Request(f"{_BASE}/jobs/{handle}", kind="record")
+        check(reply)
+        job: _Job = decode(reply, _Job)
+        if job.status == "pending":
+            raise NotFinished("the job is still being made")
+        if job.status == "failed":
+            raise Withdrawn("the job failed, there is no song")
+        for raw in (job.clips or [])[:1]:
+            song = _song(raw, "")
+            if song is None:
+                raise Misbehaved("the job's clip has no readable id")
+            return song
+        # A record that names no clips: the download takes the job id itself and gives its first clip (§2.3).
+        matched = _JOB.fullmatch(handle)
+        if matched is None:
+            raise Withdrawn("not a job id")
+        return Song(self.slug, matched[1].lower(), handle)
+
+    def recognise(self, name: str) -> str | None:
+        """Know a full job id."""
+        return name if _JOB.fullmatch(name) else None
+
+    def guest(self, name: str) -> Song | None:
+        """Take a full clip id at its word: no record exists to ask (§2.2)."""
+        matched = _CLIP.fullmatch(name)
+        return Song(self.slug, matched[1].lower(), name) if matched else None
+
+    def free(self, song: Song, form: str) -> bool:
+        """Know that m4a and wav are public."""
+        return form != Form.MP3
+
+    def locate(self, song: Song, form: str, now: float) -> Conversation[Locator]:
+        """Say where the bytes are; nothing has to be asked."""
+        yield from ()
+        if form == Form.MP3:
+            query = urlencode((("id", song.handle), ("format", "mp3")))
+            return Locator(f"{_BASE}/music/download?{query}", authorised=True)
+        return Locator(song.urls.get(form) or f"{self._media}/{song.ident}.{form}")
+
+
+def provider(media_url: str) -> Provider:
+    """Build the provider."""
+    return FlowMusic(media_url)
+
+
+def _trouble(raw: msgspec.Raw) -> str | None:
+    try:
+        entry = msgspec.json.decode(raw, type=_Entry, strict=False)
+    except msgspec.MsgspecError:
+        return None
+    return None if bytes(entry.error) in (b"", b"null") else "the service reports an error"
+
+
+def _song(raw: msgspec.Raw, account: str) -> Song | None:
+    """Read one clip; None if it cannot be read: one bad record never empties a folder."""
+    try:
+        clip = msgspec.json.decode(raw, type=_Clip, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    matched = _CLIP.fullmatch(clip.clip)
+    if matched is None:
+        return None
+    offered = ((Form.M4A, clip.audio_url), (Form.WAV, clip.wav_url))
+    return Song(
+        "flowmusic",
+        matched[1].lower(),
+        clip.clip,
+        account,
+        title=clip.title,
+        duration=clip.duration_s,
+        created=_moment(clip.created_at),
+        urls={form: url for form, url in offered if url},
+    )
+
+
+def _moment(text: str | None) -> float | None:
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,204 @@
+"""TemPolor v1 behind useapi.net (upstream-api.md §3).
+
+Calls used: `GET /accounts` (404 = none), `GET /music/` (one account, one type, pages by an opaque cursor),
+`GET /music/<job_id>`, `GET /music/download/<job_id>` (mints a link for mp3, wav or stems; may count as a
+download on the user's plan, so it is asked only when the bytes are wanted).
+
+Odd: every field is optional (§3); instrumentals are listed only when asked for; `remainSeconds` 0 means
+unknown, not expired (§3.4); a record that has just become COMPLETED answers 404 for a while.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from musicfs.core.answers import check, decode, says
+from musicfs.errors import BytesMissing, Misbehaved, NotFinished, Withdrawn
+from musicfs.model import Account, Conversation, Form, Locator, Page, Provider, Reply, Request, Song, State
+
+# The item id is opaque (§3.1): anything that can be a folder's name and has none of the id's own separators.
+_JOB = re.compile(r"user:\d+-tempolor:[^:/]+-job:([^:/\x00-\x1f\x7f]{1,200})")
+_TYPES = ("song", "instrumental")
+_FRESH = 120.0  # seconds after COMPLETED in which 404 means "not ready yet" (DESIGN §3; seen: a few seconds)
+_BASE = "/v1/tempolor"
+
+
+class _Material(msgspec.Struct, gc=False):
+    dur: float | None = None
+
+
+class _Record(msgspec.Struct, gc=False):
+    job_id: str
+    titleEn: str | None = None
+    status: int | None = None
+    status_final: bool | None = None
+    createTime: float | None = None
+    updateTime: float | None = None
+    musicMaterial: msgspec.Raw = msgspec.Raw()
+
+
+class _List(msgspec.Struct):
+    records: list[msgspec.Raw] | None = None
+    hasNext: bool | None = None
+    cursor: str | None = None
+
+
+class _Link(msgspec.Struct):
+    url: str | None = None
+    remainSeconds: float | None = None
+
+
+class TemPolor:
+    """The conversations with TemPolor."""
+
+    slug = "tempolor"
+    forms: tuple[str, ...] = (Form.MP3, Form.WAV, Form.STEMS)
+    made_anew: tuple[str, ...] = ()
+    newest_first = False  # no order is documented (§3.2)
+
+    def accounts(self) -> Conversation[list[Account]]:
+        """Ask which accounts are linked; 404 is none (§3.7)."""
+        reply = yield Request(f"{_BASE}/accounts", kind="accounts")
+        if reply.status == 404:
+            return []
+        found: dict[str, msgspec.Raw] = decode(reply, dict[str, msgspec.Raw])
+        return [Account(ident) for ident in found]
+
+    def page(self, account: Account, cursor: str | None) -> Conversation[Page]:
+        """Ask for one page of one type; after the last song the instrumentals begin."""
+        kind, _, mark = (cursor or "song ").partition(" ")
+        query = [("user_id", account.ident), ("type", kind)] + ([("cursor", mark)] if mark else [])
+        reply = yield Request(f"{_BASE}/music/", tuple(query), kind="list")
+        listed: _List = decode(reply, _List)
+        records = listed.records or []
+        songs = [song for raw in records if (song := _song(raw, account.ident)) is not None]
+        following = None
+        if records and listed.hasNext is not False and listed.cursor and listed.cursor != mark:
+            following = f"{kind} {listed.cursor}"
+        elif kind == _TYPES[0]:
+            following = f"{_TYPES[1]} "
+        return Page(tuple(songs), following, len(records) - len(songs))
+
+    def record(self, handle: str) -> Conversation[Song]:
+        """Ask for a job by its full id (§3.3); its state is in the song.
+
+        Raises:
+            Withdrawn: there is no such record.
+        """
+        reply = yield Request(f"{_BASE}/music/{handle}", kind="record")
+        check(reply)
+        song = _song(msgspec.Raw(reply.body), "")
+        if song is None:
+            raise Misbehaved("the record cannot be read")
+        return song
+
+    def recognise(self, name: str) -> str | None:
+        """Know a full job id."""
+        return name if _JOB.fullmatch(name) and _ident(name) else None
+
+    def guest(self, name: str) -> Song | None:
+        """Know none: every TemPolor id has a record."""
+        return None
+
+    def free(self, song: Song, form: str) -> bool:
+        """Know that every form needs a link."""
+        return False
+
+    def locate(self, song: Song, form: str, now: float) -> Conversation[Locator]:
+        """Mint a link (§3.4).
+
+        Raises:
+            NotFinished: not completed yet, or completed a moment ago and not downloadable yet.
+            Withdrawn: the job failed.
+            BytesMissing: 404 long after it was completed.
+        """
+        path = f"{_BASE}/music/download/{song.handle}"
+        reply = yield Request(path, (("file_format", form),), kind="mint")
+        if reply.status == 400 and says(reply, "not completed"):
+            if says(reply, f"({_FAILED})"):
+                raise Withdrawn("the job failed, there is no song")
+            raise NotFinished("the song is still being made")
+        if reply.status == 404:
+            finished = song.updated or song.created
+            if finished is not None and now - finished < _FRESH:
+                raise NotFinished("the song was finished a moment ago and is not ready yet")
+            raise BytesMissing("the service has no bytes for this form (404)")
+        return _link(reply, now)
+
+
+_GENERATING, _FAILED, _COMPLETED = 0, 10, 30  # §3.3
+
+
+def provider(media_url: str) -> Provider:
+    """Build the provider; TemPolor has no public bucket."""
+    return TemPolor()
+
+
+def _link(reply: Reply, now: float) -> Locator:
+    link: _Link = decode(reply, _Link)
+    if not link.url:
+        raise Misbehaved("the answer holds no link")
+    lives = link.remainSeconds or 0.0
+    if lives <= 0:
+        # The signature's own time is a lower bound of the expiry (§4.1); in the past it says nothing.
+        lives = _signed_until(link.url) - now
+    return Locator(link.url, minted=True, lives=lives if lives > 0 else None)
+
+
+def _signed_until(url: str) -> float:
+    try:
+        marks = parse_qs(urlsplit(url).query).get("auth_key", [""])
+        return float(int(marks[0].partition("-")[0]))
+    except ValueError:
+        return 0.0
+
+
+def _ident(handle: str) -> str | None:
+    matched = _JOB.fullmatch(handle)
+    if matched is None or matched[1] in (".", "..") or len(matched[1].encode()) > 200:
+        return None
+    return matched[1]
+
+
+def _song(raw: msgspec.Raw, account: str) -> Song | None:
+    """Read one record; None if it cannot be read: one bad record never empties a folder."""
+    try:
+        record = msgspec.json.decode(raw, type=_Record, strict=False)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    ident = _ident(record.job_id)
+    if ident is None:
+        return None
+    return Song(
+        "tempolor",
+        ident,
+        record.job_id,
+        account,
+        title=record.titleEn,
+        duration=_seconds(record.musicMaterial),
+        created=_moment(record.createTime),
+        updated=_moment(record.updateTime),
+        state=_state(record),
+    )
+
+
+def _state(record: _Record) -> State:
+    if record.status == _FAILED:
+        return State.FAILED
+    if record.status in (_COMPLETED, None) or record.status_final:
+        return State.READY
+    return State.UNFINISHED
+
+
+def _seconds(raw: msgspec.Raw) -> float | None:
+    try:
+        return msgspec.json.decode(raw, type=_Material, strict=False).dur if raw else None
+    except msgspec.MsgspecError:
+        return None
+
+
+def _moment(milliseconds: float | None) -> float | None:
+    return milliseconds / 1000 if milliseconds and milliseconds > 0 else None

@@ -1,0 +1,18 @@
+"""Bytes on the network: the only room that knows httpx, status codes on the byte servers, retries and hosts.
+
+    transport   the doors requests leave by: GET only, token to one origin, addresses checked at connect
+    headers     pure: what Content-Range, Retry-After, ETag … say
+    gate        per host: connections, who is down, who asked for quiet, how many retries are left
+    talk        conversations with the API: a provider's generator driven to its noun
+    pull        bytes from a byte server into a sink, resumed at the byte where they broke
+
+What must always be true: foreign exceptions end here; every wait has an end; nothing but GET leaves.
+"""
+
+from musicfs.wire.gate import Gates, Patience
+from musicfs.wire.headers import Head
+from musicfs.wire.pull import Sink, Source
+from musicfs.wire.transport import Doors
+from musicfs.wire.wire import Tally, Wire
+
+__all__ = ["Doors", "Gates", "Head", "Patience", "Sink", "Source", "Tally", "Wire"]

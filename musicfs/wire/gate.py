@@ -1,0 +1,152 @@
+"""One gate per host: how many requests may be under way, whether the host is down, how much patience is left.
+
+How it thinks: six connections a host by our own limiter, because httpx's pool leaks slots when its
+waiters are cancelled (research/fuse-trio-httpx.md §4.2). After two timeouts or failures to connect in a
+row (an answer that is cut or dropped is not one) a host is down: everybody is refused at once with the
+last failure's own name, and one probe at a time is let through when the time is up: after 15 s, doubling
+to 2 minutes. A 429 quiets that host's requests of the same kind until the moment it named. Retries are
+drawn from one budget a host, so that a sick service is not multiplied by all who wait for it.
+
+What must always be true: no wait in here is longer than the patience it was given.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from musicfs.errors import Throttled, TooSlow, Unreachable, UpstreamError
+
+CONNECTIONS = 6  # a host (DESIGN §3): enough to fill a link, few enough to be a polite guest
+_DOWN_FIRST, _DOWN_MOST = 15.0, 120.0  # seconds a host is left alone (DESIGN §3)
+_BUDGET, _REFILL = 24.0, 0.5  # retries in hand and gained per second: about 50 in a first minute, then 30
+
+
+@dataclass(slots=True)
+class Patience:
+    """How long and how often one piece of work may go on asking."""
+
+    seconds: float
+    """How long it may go without useful bytes."""
+    until: float
+    """Moment on trio's clock after which it has no use."""
+    attempts: int = 7
+    """0.25 + 0.5 + 1 + 2 + 4 + 8 s of waiting reach the default deadline's end at the seventh."""
+    tried: int = 0
+
+    def pause(self, now: float, failure: UpstreamError) -> float | None:
+        """Count a failure and say how long to wait before the next try, in seconds; None = give up.
+
+        It stops short of its end, so that the last failure's own errno is the answer.
+        """
+        self.tried += 1
+        if not failure.temporary or self.tried >= self.attempts:
+            return None
+        wait = 0.25 * 2 ** (self.tried - 1) * random.uniform(0.5, 1.0)  # noqa: S311 (jitter, not a secret)
+        if isinstance(failure, Throttled) and failure.retry_after is not None:
+            wait = max(wait, failure.retry_after)
+        return wait if now + wait < self.until else None
+
+    def progressed(self, now: float) -> None:
+        """Begin counting anew: useful bytes arrived."""
+        self.tried = 0
+        self.until = now + self.seconds
+
+
+class Gate:
+    """The gate of one host."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.limiter = trio.CapacityLimiter(CONNECTIONS)
+        self._strikes = 0
+        self._down_for = 0.0
+        self._down_until = 0.0
+        self._probing = False
+        self._last: type[UpstreamError] = Unreachable
+        self._quiet: dict[str, float] = {}
+        self._tokens = _BUDGET
+        self._counted = 0.0
+
+    @property
+    def down(self) -> bool:
+        """Whether the host is believed to be down."""
+        return self._down_for > 0
+
+    def admit(self, kind: str, until: float) -> None:
+        """Refuse at once what cannot succeed now.
+
+        Raises:
+            Unreachable, TooSlow: the host is down and somebody else is (or will be) probing it.
+            Throttled: it asked for quiet for longer than `until`.
+        """
+        now = self._clock()
+        if self.down and (now < self._down_until or self._probing):
+            raise self._last("the host does not answer; it is left alone for a while")
+        quiet = self._quiet.get(kind, 0.0)
+        if quiet > until:
+            raise Throttled("the service asked for quiet", quiet - now)
+
+    @asynccontextmanager
+    async def turn(self, kind: str, until: float) -> AsyncIterator[None]:
+        """Wait for a free connection (and for the end of a quiet time), at most until `until`."""
+        borrower = object()  # not the task: one task may hold several connections
+        with trio.move_on_at(until) as waiting:
+            await trio.sleep_until(self._quiet.get(kind, 0.0))
+            await self.limiter.acquire_on_behalf_of(borrower)
+        if waiting.cancelled_caught:
+            raise TooSlow("no connection became free in time")
+        probe = self.down
+        self._probing = self._probing or probe
+        try:
+            yield
+        finally:
+            if probe:
+                self._probing = False
+            self.limiter.release_on_behalf_of(borrower)
+
+    def heard(self) -> None:
+        """Note that the host answered something."""
+        self._strikes, self._down_for = 0, 0.0
+
+    def silent(self, failure: UpstreamError) -> None:
+        """Note a timeout or a failure to connect."""
+        self._last = type(failure)
+        self._strikes += 1
+        if self._strikes >= 2:
+            self._down_for = min(max(self._down_for * 2, _DOWN_FIRST), _DOWN_MOST)
+            self._down_until = self._clock() + self._down_for
+
+    def quiet(self, kind: str, seconds: float) -> None:
+        """Note that the host wants no request of this kind for so long."""
+        self._quiet[kind] = max(self._quiet.get(kind, 0.0), self._clock() + seconds)
+
+    def spend(self) -> bool:
+        """Take one retry out of the host's budget; False = it is used up."""
+        now = self._clock()
+        self._tokens = min(_BUDGET, self._tokens + (now - self._counted) * _REFILL)
+        self._counted = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+
+class Gates:
+    """Every host's gate, by origin."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._gates: dict[str, Gate] = {}
+
+    def of(self, origin: str) -> Gate:
+        """Find or build the gate of `scheme://host:port`."""
+        return self._gates.setdefault(origin, Gate(self._clock))
+
+    def busy(self) -> int:
+        """Count the requests under way, for `status` and for tests that want it to be zero."""
+        return sum(gate.limiter.borrowed_tokens for gate in self._gates.values())

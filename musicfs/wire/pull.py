@@ -1,0 +1,295 @@
+"""Bytes from a byte server into a sink: one span, however many requests it takes.
+
+How it thinks: the sink says which byte it wants next and where it ends; `pull` asks for the rest, checks
+the answer's head, looks at the first bytes (an HTML page is not audio), and hands over what comes. When
+the body breaks, it asks again from the byte where it broke. When a signed link is refused or dead, it is
+minted once more and the read goes on at its byte; refused right after its mint, it is the service's word.
+A redirect is followed a few times, never from https to http, and never with the token.
+
+What must always be true: nothing reaches the sink before the head and the first bytes were checked; a
+body that ends early is a failure, never an end; nobody above retries anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Protocol
+
+import httpx
+import trio
+
+from musicfs.core.answers import failure
+from musicfs.core.sniff import refuse_text
+from musicfs.errors import (
+    BytesMissing,
+    LinkDead,
+    Misbehaved,
+    Refused,
+    Rejected,
+    Throttled,
+    TooSlow,
+    Unreachable,
+    UpstreamError,
+    Withdrawn,
+)
+from musicfs.model import Locator, Span
+from musicfs.wire import headers
+from musicfs.wire.gate import Gate, Gates, Patience
+from musicfs.wire.headers import Head
+from musicfs.wire.transport import Doors, origin_of
+
+_HOPS = 4  # redirects followed for one request
+_USEFUL = 65_536  # bytes after which a broken request counts as progress: one block
+
+
+class Source(Protocol):
+    """Where the bytes of one object are, asked as often as needed."""
+
+    form: str
+
+    async def locate(self) -> Locator:
+        """Give the link, minting one if none is alive."""
+        ...
+
+    def expire(self, locator: Locator) -> None:
+        """Take note that this link is dead."""
+        ...
+
+
+class Sink(Protocol):
+    """Who takes the bytes."""
+
+    at: int
+    """Offset of the next byte wanted."""
+    stop: int | None
+    """Offset after the last byte wanted; None = up to the end, wherever it is."""
+
+    def begin(self, head: Head) -> None:
+        """Accept an answer's head (and set `at` to where its body starts), or raise to refuse it."""
+        ...
+
+    def take(self, data: bytes) -> bool:
+        """Keep some bytes; False = enough."""
+        ...
+
+    def end(self) -> None:
+        """Accept that the body ended where the server said, or raise to have it asked for again."""
+        ...
+
+
+@dataclass(slots=True)
+class Timing:
+    """How long a single request may be silent, in seconds."""
+
+    connect: float
+    first_byte: float
+    stall: float
+
+
+class Puller:
+    """Pulls spans from byte servers (and the API's own mp3 bytes)."""
+
+    def __init__(
+        self, doors: Doors, gates: Gates, wall: Callable[[], float], note: Callable[[str, int], None]
+    ) -> None:
+        self._doors, self._gates, self._wall, self._note = doors, gates, wall, note
+
+    async def pull(self, source: Source, sink: Sink, patience: Patience, timing: Timing) -> None:
+        """Fill the sink.
+
+        Raises:
+            UpstreamError: the last failure, when patience has ended.
+            MusicfsError: whatever the sink refuses with.
+        """
+        renewed = False
+        gained = sink.at
+        while sink.stop is None or sink.at < sink.stop:
+            locator = await source.locate()
+            try:
+                await self._request(locator, source.form, sink, patience, timing)
+                return
+            except LinkDead as dead:
+                source.expire(locator)
+                if renewed and sink.at - gained < _USEFUL:
+                    raise _final(dead) from dead
+                renewed, gained = True, sink.at
+            except UpstreamError as failed:
+                if sink.at - gained >= _USEFUL:
+                    patience.progressed(trio.current_time())
+                    renewed, gained = False, sink.at
+                await self._wait(locator, failed, patience)
+
+    async def _wait(self, locator: Locator, failed: UpstreamError, patience: Patience) -> None:
+        gate = self._gate(locator)
+        pause = patience.pause(trio.current_time(), failed)
+        if pause is None or gate.down or not gate.spend():
+            raise failed
+        await trio.sleep(pause)
+
+    def _gate(self, locator: Locator) -> Gate:
+        return self._gates.of(self._doors.origin if locator.authorised else origin_of(_url(locator.url)))
+
+    async def _request(
+        self, locator: Locator, form: str, sink: Sink, patience: Patience, timing: Timing
+    ) -> None:
+        async with AsyncExitStack() as stack:
+            answer = await self._ask(stack, locator, sink, patience, timing)
+            head = _checked(answer, locator, sink)
+            # The first byte may take long, the next must not: httpcore reads this when the body begins.
+            answer.request.extensions["timeout"]["read"] = timing.stall
+            body = answer.aiter_raw()
+            stack.push_async_callback(body.aclose)  # type: ignore[attr-defined]
+            await self._deliver(body, head, form, sink)
+
+    async def _deliver(self, body: AsyncIterator[bytes], head: Head, form: str, sink: Sink) -> None:
+        """Hand the body over; its first piece is looked at before the head counts."""
+        got, first = 0, True
+        async for data in body:
+            if not data:
+                continue
+            if first:
+                if head.start == 0 and (why := refuse_text(data[:512], form)):
+                    raise Rejected(f"the answer is not audio: {why}")
+                sink.begin(head)
+                first = False
+            self._note("bytes", len(data))
+            got += len(data)
+            if head.announced is not None and got > head.announced:
+                raise Misbehaved("the body is longer than announced")
+            if not sink.take(data):
+                return
+        if first:
+            if head.total != 0:
+                raise Misbehaved("the body is empty")
+            sink.begin(head)
+        if head.announced is not None and got < head.announced:
+            raise Misbehaved("the body ended early")
+        sink.end()
+
+    async def _ask(
+        self, stack: AsyncExitStack, locator: Locator, sink: Sink, patience: Patience, timing: Timing
+    ) -> httpx.Response:
+        """Send the request, follow redirects, give the answer's head."""
+        client = self._doors.api if locator.authorised else self._doors.bytes
+        url = httpx.URL(self._doors.origin + locator.url) if locator.authorised else _url(locator.url)
+        wanted = {}
+        if sink.stop is not None:
+            wanted["Range"] = headers.range_header(Span(sink.at, sink.stop))
+        for _ in range(_HOPS):
+            gate = self._gates.of(origin_of(url))
+            kind = "mp3" if locator.authorised else "range" if wanted else "whole"
+            gate.admit(kind, patience.until)
+            await stack.enter_async_context(gate.turn(kind, patience.until))
+            self._note(kind, 1)
+            request = client.build_request("GET", url, headers=wanted, timeout=_timeouts(timing))
+            answer = await _heard(client.send(request, stream=True), gate)
+            stack.push_async_callback(_close, answer)
+            if answer.status_code == 429:
+                wait = headers.retry_after(answer.headers, self._wall())
+                gate.quiet(kind, wait or 0.0)
+                raise Throttled("the byte server asks for fewer requests (429)", wait)
+            if answer.status_code not in (301, 302, 303, 307, 308):
+                return answer
+            url, client = _redirected(url, answer), self._doors.bytes
+        raise Misbehaved("too many redirects")
+
+
+async def _heard(sending: object, gate: Gate) -> httpx.Response:
+    try:
+        answer: httpx.Response = await sending  # type: ignore[misc]
+    except (TooSlow, Unreachable) as failed:
+        gate.silent(failed)
+        raise
+    gate.heard()
+    return answer
+
+
+async def _close(answer: httpx.Response) -> None:
+    """Close an answer even when we are being cancelled; closing a socket by force needs no waiting."""
+    with trio.CancelScope(shield=True):
+        await answer.aclose()
+
+
+def _timeouts(timing: Timing) -> httpx.Timeout:
+    return httpx.Timeout(connect=timing.connect, read=timing.first_byte, write=timing.stall, pool=None)
+
+
+def _url(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except (httpx.InvalidURL, ValueError, TypeError) as wrong:
+        raise Rejected("the link is not a URL") from wrong
+    if url.scheme not in ("http", "https") or not url.host:
+        raise Rejected("the link is not http(s)")
+    return url
+
+
+def _redirected(url: httpx.URL, answer: httpx.Response) -> httpx.URL:
+    try:
+        target = url.join(answer.headers.get("location", ""))
+    except (httpx.InvalidURL, ValueError) as wrong:
+        raise Misbehaved("a redirect leads nowhere") from wrong
+    if target.scheme not in ("https", url.scheme) or target.scheme not in ("http", "https"):
+        raise Rejected("a redirect leads away from https")
+    if target == url:
+        raise Misbehaved("a redirect leads to itself")
+    return target
+
+
+def _checked(answer: httpx.Response, locator: Locator, sink: Sink) -> Head:
+    """Check status, range and encoding of an answer.
+
+    Raises:
+        UpstreamError: the answer is not bytes of this object.
+    """
+    status = answer.status_code
+    if status == 416:
+        return _unsatisfied(answer, sink)
+    if status not in (200, 206):
+        raise _refusal(status, locator)
+    if answer.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
+        raise Misbehaved("the body is encoded in spite of identity")
+    announced = headers.length(answer.headers)
+    if status == 200:
+        return Head(0, announced, False, headers.validator(answer.headers, announced), announced)
+    found = headers.content_range(answer.headers.get("content-range"))
+    if found is None or found.span is None or found.span.start != sink.at:
+        raise Misbehaved("Content-Range is not the range that was asked for")
+    if sink.stop is not None and found.span.stop > sink.stop:
+        raise Misbehaved("Content-Range is longer than the range that was asked for")
+    if announced is not None and announced != found.span.length:
+        raise Misbehaved("Content-Length and Content-Range disagree")
+    mark = headers.validator(answer.headers, found.total)
+    return Head(found.span.start, found.total, True, mark, found.span.length)
+
+
+def _unsatisfied(answer: httpx.Response, sink: Sink) -> Head:
+    found = headers.content_range(answer.headers.get("content-range"))
+    if found is not None and found.total == 0 and sink.at == 0:
+        return Head(0, 0, True, headers.validator(answer.headers, 0), None)
+    raise Misbehaved("the byte server has no such range (416)")
+
+
+def _refusal(status: int, locator: Locator) -> UpstreamError:
+    if locator.authorised:
+        said = failure(status)
+        # 400 "not a valid clip ID or jobid" means there is no such clip (upstream-api.md §2.3).
+        return Withdrawn(str(said)) if status == 400 else said
+    if status in (401, 403, 404, 410):
+        if locator.minted:
+            return LinkDead(f"the link does not work ({status})", missing=status in (404, 410))
+        # A bucket that forbids listing answers 403 for what it does not have (upstream-api.md §4.3).
+        return Refused("the byte server wants credentials (401)") if status == 401 else _missing(status)
+    return failure(status)
+
+
+def _missing(status: int) -> BytesMissing:
+    return BytesMissing(f"the byte server has no such bytes ({status})")
+
+
+def _final(dead: LinkDead) -> UpstreamError:
+    if dead.missing:
+        return BytesMissing("the bytes are not there, with a new link neither")
+    return Refused("the link is refused right after it was made")

@@ -1,0 +1,299 @@
+"""The doors by which requests leave, and the only place where they can.
+
+How it thinks: a door is an httpx transport with a rule. Whatever any line of this program asks for, the
+door refuses every method but GET, the API's door refuses every origin but the API's own and adds the
+token there, and the byte servers' door refuses a request that carries credentials. Under the doors lies
+httpcore's pool on a network of our own, which resolves a name first and then looks at each address it
+would connect to: private, loopback and link-local ones are refused unless the API itself lives there, so
+a URL in an answer cannot point into the user's network. Plain http only reaches loopback.
+
+What must always be true: httpcore's and the socket's failures leave here as `musicfs.errors`.
+The pool has no limit of its own (`max_connections=None`): httpcore 1.0.9 leaks slots when a waiter of the
+pool is cancelled; `gate` limits instead.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from math import inf
+
+import httpcore
+import httpx
+import trio
+
+from musicfs.errors import Misbehaved, Rejected, TooSlow, Unreachable, UpstreamError
+
+_READ = 262_144  # bytes a receive: 64 KiB (httpcore's) costs 1.6 × the CPU (performance.md §3)
+_KEEP_ALIVE = 75.0  # seconds; the 5 s default costs a handshake per seek (fuse-trio-httpx.md §4.2)
+
+
+class ByteStream(httpcore.AsyncNetworkStream):
+    """One connection as httpcore wants it, over any trio stream."""
+
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Receive at most `max_bytes`; b"" at the end."""
+        with _within(timeout, "no data came in time"):
+            return bytes(await self._stream.receive_some(max(max_bytes, _READ)))
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send all of it."""
+        with _within(timeout, "the request could not be sent in time"):
+            await self._stream.send_all(buffer)
+
+    async def aclose(self) -> None:
+        """Close it, politely only as far as that needs no waiting."""
+        await trio.aclose_forcefully(self._stream)
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        """Shake hands on top of this connection."""
+        secured: trio.SSLStream[trio.SocketStream] = trio.SSLStream(
+            self._stream,  # type: ignore[arg-type]
+            ssl_context,
+            server_hostname=server_hostname,
+            https_compatible=True,
+        )
+        try:
+            with _within(timeout, "the TLS handshake took too long", Unreachable):
+                await secured.do_handshake()
+        except BaseException:
+            await trio.aclose_forcefully(secured)
+            raise
+        return ByteStream(secured)
+
+    def get_extra_info(self, info: str) -> object:
+        """Answer httpcore's one question: has the server closed this idle connection?"""
+        if info == "is_readable":
+            plain = (
+                self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
+            )
+            return plain.socket.is_readable()
+        return None
+
+
+class Network(httpcore.AsyncNetworkBackend):
+    """Connects to names whose addresses are allowed."""
+
+    def __init__(self, inside: Iterable[str]) -> None:
+        self._inside = frozenset(inside)
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[object] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """Resolve, look at the addresses, connect to the first that answers.
+
+        Raises:
+            Unreachable: the name has no address, or none answers.
+            Rejected: an address is in a range that answers must not point at.
+            TooSlow: beyond `timeout` seconds.
+        """
+        with _within(timeout, "no connection in time", Unreachable):
+            failure: OSError | None = None
+            for address in await self._resolve(host, port):
+                try:
+                    return ByteStream(await trio.open_tcp_stream(address, port))
+                except OSError as failed:
+                    failure = failed
+            raise failure or OSError("the name has no address")
+
+    async def connect_unix_socket(self, *args: object, **kwargs: object) -> httpcore.AsyncNetworkStream:
+        """Refuse: no service lives there."""
+        raise Rejected("unix sockets are not used")
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait; httpcore's own retries are off, so nobody calls it."""
+        await trio.sleep(seconds)
+
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        if host not in self._inside and not all(public(address) for address in addresses):
+            raise Rejected("the link points at a private or local address")
+        return addresses
+
+
+def public(address: str) -> bool:
+    """Tell whether an address may be connected to because of what an answer says."""
+    try:
+        where = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(where, "ipv4_mapped", None)
+    return (mapped or where).is_global and not where.is_multicast
+
+
+class Pool(httpx.AsyncBaseTransport):
+    """httpcore's connection pool as an httpx transport, on a network of our choice."""
+
+    def __init__(self, network: httpcore.AsyncNetworkBackend, tls: ssl.SSLContext) -> None:
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls,
+            max_connections=None,
+            max_keepalive_connections=32,
+            keepalive_expiry=_KEEP_ALIVE,
+            http1=True,
+            http2=False,  # an abandoned stream eats the connection's window (fuse-trio-httpx.md §4.3)
+            network_backend=network,
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Carry one request out and its answer's head in."""
+        url = httpcore.URL(
+            scheme=request.url.raw_scheme,
+            host=request.url.raw_host,
+            port=request.url.port,
+            target=request.url.raw_path,
+        )
+        asked = httpcore.Request(
+            request.method, url, headers=request.headers.raw, extensions=request.extensions
+        )
+        with _protocol():
+            answer = await self._pool.handle_async_request(asked)
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(answer.stream),  # type: ignore[arg-type]
+            extensions=answer.extensions,
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._pool.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, stream: httpcore.AsyncConnectionPool) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _protocol():
+            async for part in self._stream:  # type: ignore[attr-defined]
+                yield part
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class Doors:
+    """The two clients: the API's, with the token for its own origin, and the byte servers', with nothing."""
+
+    def __init__(self, api_url: str, token: str, inner: httpx.AsyncBaseTransport) -> None:
+        self.origin = origin_of(httpx.URL(api_url))
+        self.api = _client(_ApiDoor(self.origin, token, inner))
+        self.bytes = _client(_BytesDoor(inner))
+
+    async def aclose(self) -> None:
+        """Close both."""
+        await self.api.aclose()
+        await self.bytes.aclose()
+
+
+class _ApiDoor(httpx.AsyncBaseTransport):
+    def __init__(self, origin: str, token: str, inner: httpx.AsyncBaseTransport) -> None:
+        self._origin, self._token, self._inner = origin, token, inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        _only_get(request)
+        if origin_of(request.url) != self._origin:
+            raise Rejected("the token goes to the API's own origin only")
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _BytesDoor(httpx.AsyncBaseTransport):
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        _only_get(request)
+        if "authorization" in request.headers or "cookie" in request.headers or request.url.userinfo:
+            raise Rejected("credentials do not go to byte servers")
+        if request.url.scheme != "https" and request.url.host not in LOOPBACK:
+            raise Rejected("the link is not https")
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _only_get(request: httpx.Request) -> None:
+    if request.method != "GET":
+        raise Rejected("only GET leaves this house")
+
+
+def _client(door: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=door,
+        trust_env=False,
+        follow_redirects=False,
+        headers={"User-Agent": "musicfs", "Accept-Encoding": "identity", "Accept": "*/*"},
+    )
+
+
+def origin_of(url: httpx.URL) -> str:
+    """Name a URL's origin, default ports included."""
+    port = url.port or {"https": 443, "http": 80}.get(url.scheme, 0)
+    return f"{url.scheme}://{url.host}:{port}"
+
+
+def real_network(api_url: str, media_url: str, ca_file: str | None) -> httpx.AsyncBaseTransport:
+    """Build the way to the real world.
+
+    The hosts the user named in the settings may live at private addresses; nobody else's may. Where the API
+    itself lives on loopback, so may the byte servers it names (a test service, a gateway).
+    """
+    tls = ssl.create_default_context(cafile=ca_file)
+    inside = {httpx.URL(api_url).host, httpx.URL(media_url).host}
+    if httpx.URL(api_url).host in LOOPBACK:
+        inside |= LOOPBACK
+    return Pool(Network(inside), tls)
+
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+@contextmanager
+def _within(seconds: float | None, words: str, broken: type[UpstreamError] = Misbehaved) -> Iterator[None]:
+    """Bound a step of the network in time and translate the socket's and TLS's failures."""
+    try:
+        with trio.fail_after(inf if seconds is None else seconds):
+            yield
+    except trio.TooSlowError as late:
+        raise TooSlow(words) from late
+    except (OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError) as failed:
+        raise broken(_cause(failed)) from failed
+
+
+@contextmanager
+def _protocol() -> Iterator[None]:
+    """Translate what httpcore says about the HTTP conversation itself."""
+    try:
+        yield
+    except (httpcore.ProtocolError, httpcore.NetworkError, httpcore.TimeoutException) as failed:
+        raise Misbehaved("the server broke the connection or the HTTP protocol") from failed
+
+
+def _cause(failed: Exception) -> str:
+    deepest: BaseException = failed
+    while deepest.__cause__ is not None:
+        deepest = deepest.__cause__
+    if isinstance(deepest, ssl.SSLCertVerificationError):
+        return "the server's certificate is not trusted"
+    if isinstance(deepest, ssl.SSLError):
+        return "the TLS connection failed"
+    return "the connection failed"

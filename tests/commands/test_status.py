@@ -1,0 +1,93 @@
+"""`musicfs status` against a real control socket."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from musicfs.__main__ import main
+from tests.commands.conftest import Serve
+from tests.sleeper import sleeper
+
+REPLY: dict[str, Any] = {
+    "version": "0.1.0",
+    "mountpoint": "/m",
+    "pid": 7,
+    "uptime": 3700,
+    "services": [
+        {
+            "service": "flowmusic",
+            "songs": 12,
+            "accounts": [{"name": "first", "songs": 12, "state": "ok", "error": None}],
+            "listed_ago": 30,
+        },
+        {"service": "tempolor", "songs": 0, "accounts": [], "listed_ago": None},
+    ],
+    "cache": {"used": 3 << 20, "limit": 10 << 30, "pinned": 0, "objects": 4},
+    "transfers": [{"path": "flowmusic/a.mp3", "done": 1024, "size": 4096, "age": 2}],
+    "upstream": {"kinds": {"list": 2, "mint": 1}, "bytes": 5000},
+    "errors": [{"ago": 5, "path": "tempolor/x", "error": "the link was refused"}],
+    "scanners_refused": 3,
+}
+
+
+def test_status_is_readable(serving: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    """Everything the daemon says has its line."""
+    with serving(Path("/m"), lambda verb, args: REPLY):
+        assert main(["status"]) == 0
+    said = capsys.readouterr().out
+    for part in (
+        "1 h 1 min",
+        "3.0 MiB of 10.0 GiB in 4 objects",
+        "2 list, 1 mint; 4.9 KiB fetched",
+        "3 reads of indexers",
+        "30 s ago",
+        "never",
+        "flowmusic/a.mp3",
+        "the link was refused",
+    ):
+        assert part in said
+
+
+def test_json_is_the_daemon_s_own(serving: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+    """--json prints the reply as it came, for the named mountpoint."""
+    with serving(Path("/m"), lambda verb, args: {"asked": verb, **REPLY}):
+        assert main(["status", "--json", "/m"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"asked": "status", **REPLY}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {},
+        {"services": None, "cache": 3, "errors": ["plain"]},
+        {"services": [{}], "transfers": [{}], "upstream": {}},
+    ],
+)
+def test_missing_keys_are_borne(serving: Serve, reply: dict[str, Any]) -> None:
+    """An older or newer daemon's status prints what it can."""
+    with serving(Path("/m"), lambda verb, args: reply):
+        assert main(["status"]) == 0
+
+
+def test_without_a_daemon_the_code_is_69(capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence and what to do, no traceback."""
+    assert main(["status"]) == 69
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "musicfs: no musicfs daemon is running" in said.err
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.mounted
+def test_a_dead_daemon_s_mount_is_pointed_at(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The mount is there and nobody answers: status says which command clears it."""
+    mountpoint = tmp_path / "mount"
+    with sleeper(mountpoint) as process:
+        process.kill()
+        process.wait()
+        assert main(["status", str(mountpoint)]) == 69
+    assert f"is dead; run: musicfs umount {mountpoint}" in capsys.readouterr().err

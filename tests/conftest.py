@@ -1,0 +1,60 @@
+"""The manners of every test: an undeclared warning is a failure, and leaked resources speak at once.
+
+A test that means to provoke a warning says so, with the `expected_log("pattern")` marker or by calling the
+`expected_log` fixture; a declared record that never came is a failure too.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+
+
+class Recorder(logging.Handler):
+    """Keeps what the house logs at WARNING and above, and knows what was declared."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+        self.expected: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one record as a line."""
+        self.lines.append(f"{record.levelname} {record.name}: {record.getMessage()}")
+
+    def surprises(self) -> list[str]:
+        """Say which lines were not declared."""
+        return [line for line in self.lines if not any(re.search(one, line) for one in self.expected)]
+
+    def silences(self) -> list[str]:
+        """Say which declared patterns no line has."""
+        return [one for one in self.expected if not any(re.search(one, line) for line in self.lines)]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line("markers", "expected_log(pattern): the test provokes this warning")
+
+
+@pytest.fixture(autouse=True)
+def _recorder(request: pytest.FixtureRequest) -> Iterator[Recorder]:
+    """Fail a test that logs an undeclared warning, and collect what it leaks."""
+    recorder = Recorder()
+    recorder.expected += [mark.args[0] for mark in request.node.iter_markers("expected_log")]
+    logger = logging.getLogger("musicfs")
+    logger.addHandler(recorder)
+    yield recorder
+    logger.removeHandler(recorder)
+    gc.collect()
+    assert not recorder.surprises(), "unexpected in the log; declare it with expected_log or mend it"
+    assert not recorder.silences(), "declared with expected_log, but not logged"
+
+
+@pytest.fixture
+def expected_log(_recorder: Recorder) -> Callable[[str], None]:
+    """Declare a warning from within a test."""
+    return _recorder.expected.append

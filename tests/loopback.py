@@ -1,0 +1,384 @@
+"""Real servers on 127.0.0.1 around the embedded service: three hosts, three ports, broken wires included.
+
+How it thinks: one `_Host` a role, each with its own port, trio loop and thread, so that a test may flip knobs from
+its own thread, take one host down (`stop(Role.CDN)`: connection refused) and bring it back on the same port. The
+raw host speaks HTTP/1.1 by hand, because no honest library will send a lie: it plays a response's steps exactly,
+resets and stalls included. `via="hypercorn"` puts hypercorn and starlette before the API instead, for HTTP that
+is well behaved; there a break is simply a failed response.
+
+    with running(service) as loop:      # threads; also: async with serving(service) as loop (tasks, same process)
+        loop.api_url, loop.cdn_url, loop.bucket_url     # bucket_url holds <uuid>.m4a, as MUSICFS_MEDIA_URL does
+        loop.stop(); loop.start()                       # an outage of all hosts
+        loop.ca_pem                                     # with tls=True
+
+What must always be true: leaving `running` ends every thread within ten seconds; ports stay ours during an outage;
+the service's origins point here from the start.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from email.utils import formatdate
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import hypercorn.config
+import hypercorn.trio
+import trio
+import trustme
+from starlette.applications import Starlette
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+
+from musicfs.demo import Close, Framing, Origins, Pause, Request, Reset, Response, Role, Service, Stall
+from musicfs.demo.values import Event
+
+Via = Literal["raw", "hypercorn"]
+Wire = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+
+_PATIENCE = 10.0  # seconds until a host that will not end is a failed test
+_LONGEST_HEAD = 64 * 1024  # bytes of request head; more is nobody's honest request
+_BUCKET_PATH = "/producer-app-public/clips"
+
+
+class Loopback:
+    """The three hosts of one service."""
+
+    def __init__(self, service: Service, via: Via = "raw", tls: bool = False) -> None:
+        authority = trustme.CA() if tls else None
+        self.ca_pem = authority.cert_pem.bytes() if authority else b""
+        """The authority to trust, with TLS."""
+        self.accepted: Counter[Role] = Counter()
+        """Connections ever accepted, by role (raw hosts)."""
+        context = _server_context(authority) if authority else None
+        self._hosts = {
+            role: _Host(service, role, context, self.accepted, via if role is Role.API else "raw")
+            for role in Role
+        }
+        self.api_url, self.cdn_url, bucket = (self._hosts[role].url for role in Role)
+        self.bucket_url = bucket + _BUCKET_PATH
+        service.origins = Origins(self.api_url, self.cdn_url, self.bucket_url)
+
+    def write_ca(self, path: Path) -> Path:
+        """Write the authority's certificate to a file and return its path."""
+        path.write_bytes(self.ca_pem)
+        return path
+
+    def start(self, *roles: Role) -> None:
+        """Start the named hosts, or all, in threads."""
+        for role in roles or Role:
+            self._hosts[role].start()
+
+    def stop(self, *roles: Role) -> None:
+        """Stop the named hosts, or all: open connections end, new ones are refused."""
+        for role in roles or Role:
+            self._hosts[role].stop()
+
+    def close(self) -> None:
+        """Stop all and give the ports back."""
+        for host in self._hosts.values():
+            host.close()
+
+    async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run all hosts as tasks of the calling loop, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for host in self._hosts.values():
+                await nursery.start(host.run)
+            task_status.started()
+
+
+@contextmanager
+def running(service: Service, via: Via = "raw", tls: bool = False) -> Iterator[Loopback]:
+    """Serve from daemon threads for as long as the block lasts."""
+    loop = Loopback(service, via, tls)
+    try:
+        loop.start()
+        yield loop
+    finally:
+        loop.close()
+
+
+@asynccontextmanager
+async def serving(service: Service, via: Via = "raw", tls: bool = False) -> AsyncIterator[Loopback]:
+    """Serve from tasks of the calling trio loop for as long as the block lasts."""
+    loop = Loopback(service, via, tls)
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(loop.serve)
+            yield loop
+            nursery.cancel_scope.cancel()
+    finally:
+        loop.close()
+
+
+def _server_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    return context
+
+
+def _reserve(port: int) -> socket.socket:
+    """Bind without listening: the port is ours and refuses connections."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound
+
+
+class _Host:
+    """One role on one port."""
+
+    def __init__(
+        self,
+        service: Service,
+        role: Role,
+        tls: ssl.SSLContext | None,
+        accepted: Counter[Role],
+        via: Via,
+    ) -> None:
+        self._service, self._role, self._tls, self._accepted, self._via = service, role, tls, accepted, via
+        self._socket = _reserve(0)
+        self._port = int(self._socket.getsockname()[1])
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._port}"
+        self._thread: threading.Thread | None = None
+        self._ready = threading.Event()
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._scope = trio.CancelScope()
+        self._failure: BaseException | None = None
+
+    def start(self) -> None:
+        """Start the thread and wait until the port answers."""
+        if self._thread is not None:
+            return
+        self._ready.clear()
+        self._thread = threading.Thread(target=self._main, name=f"loopback-{self._role}", daemon=True)
+        self._thread.start()
+        if not self._ready.wait(_PATIENCE) or self._failure is not None:
+            raise RuntimeError(f"the {self._role} host did not start") from self._failure
+
+    def stop(self) -> None:
+        """End the thread; the port refuses from here on."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        if self._token is not None:
+            try:
+                self._token.run_sync_soon(self._scope.cancel)
+            except trio.RunFinishedError:
+                pass
+        thread.join(_PATIENCE)
+        if thread.is_alive():
+            raise RuntimeError(f"the {self._role} host did not stop")
+        if self._failure is not None:
+            raise RuntimeError(f"the {self._role} host failed") from self._failure
+
+    def close(self) -> None:
+        """Stop and give the port back."""
+        try:
+            self.stop()
+        finally:
+            self._socket.close()
+
+    def _main(self) -> None:
+        try:
+            trio.run(self._run_scoped)
+        except BaseException as failure:
+            self._failure = failure
+        finally:
+            self._ready.set()
+
+    async def _run_scoped(self) -> None:
+        self._token, self._scope = trio.lowlevel.current_trio_token(), trio.CancelScope()
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.run)
+                self._ready.set()
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled, then hold the port without listening."""
+        try:
+            if self._via == "hypercorn":
+                await self._run_hypercorn(task_status)
+            else:
+                await self._run_raw(task_status)
+        finally:
+            self._socket.close()
+            self._socket = _reserve(self._port)
+
+    async def _run_raw(self, task_status: trio.TaskStatus[None]) -> None:
+        self._socket.listen(128)
+        async with trio.open_nursery() as nursery:
+            listener = trio.SocketListener(trio.socket.from_stdlib_socket(self._socket))
+            task_status.started()
+            await trio.serve_listeners(self._accept, [listener], handler_nursery=nursery)
+
+    async def _accept(self, tcp: trio.SocketStream) -> None:
+        self._accepted[self._role] += 1
+        stream: Wire = tcp
+        if self._tls is not None:
+            stream = trio.SSLStream(tcp, self._tls, server_side=True, https_compatible=True)
+        try:
+            await _converse(self._service, self._role, stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # The peer left or was reset; that is what such tests are about.
+        finally:
+            # A goodbye over TLS may wait for a peer that is gone, so it gets one second.
+            with trio.move_on_after(1):
+                await stream.aclose()
+            await trio.aclose_forcefully(tcp)
+
+    async def _run_hypercorn(self, task_status: trio.TaskStatus[None]) -> None:
+        config = _Config(self._tls)
+        config.bind = [f"fd://{self._socket.detach()}"]
+        config.errorlog = None
+        config.graceful_timeout = 1.0
+        async with trio.open_nursery() as nursery:
+            await nursery.start(
+                partial(hypercorn.trio.serve, _application(self._service, self._role), config)
+            )
+            task_status.started()
+
+
+# --- the raw host -----------------------------------------------------------------------------------------
+
+
+async def _converse(service: Service, role: Role, stream: Wire) -> None:
+    """Answer requests on one connection until either side is done with it."""
+    buffer = bytearray()
+    while True:
+        request = await _read_request(role, stream, buffer)
+        if request is None:
+            return
+        response = service.answer(request)
+        if not await _play(stream, request, response):
+            return
+
+
+async def _read_request(role: Role, stream: Wire, buffer: bytearray) -> Request | None:
+    """Read one request head and pass over its body; None at the end of the connection."""
+    while b"\r\n\r\n" not in buffer:
+        chunk = await stream.receive_some()
+        if not chunk or len(buffer) > _LONGEST_HEAD:
+            return None
+        buffer += chunk
+    head, _, rest = bytes(buffer).partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, target, _ = first.split(" ", 2)
+    pairs = [line.partition(":") for line in lines]
+    request = Request.parse(method, target, role, [(name, value.strip()) for name, _, value in pairs])
+    length = int(request.headers.get("content-length", "0"))
+    while len(rest) < length:
+        chunk = await stream.receive_some()
+        if not chunk:
+            return None
+        rest += chunk
+    buffer[:] = rest[length:]
+    return request
+
+
+async def _play(stream: Wire, request: Request, response: Response) -> bool:
+    """Send a response; say whether the connection may carry another."""
+    for event in response.before:
+        if not await _happen(stream, event):
+            return False
+    closing = request.headers.get("connection", "").lower() == "close" or response.framing is Framing.CLOSE
+    head = [f"HTTP/1.1 {response.status} {response.reason}", f"Date: {formatdate(usegmt=True)}"]
+    head += [f"{name}: {value}" for name, value in response.headers]
+    if response.framing is Framing.CHUNKED:
+        head.append("Transfer-Encoding: chunked")
+    head.append(f"Connection: {'close' if closing else 'keep-alive'}")
+    await stream.send_all("\r\n".join([*head, "", ""]).encode("latin-1"))
+    chunked = response.framing is Framing.CHUNKED and request.method != "HEAD"
+    sent = 0
+    for step in response.steps:
+        if isinstance(step, bytes):
+            if step:
+                await stream.send_all(b"%x\r\n%b\r\n" % (len(step), step) if chunked else step)
+            sent += len(step)
+        elif not await _happen(stream, step):
+            return False
+    if chunked:
+        await stream.send_all(b"0\r\n\r\n")
+    announced = response.header("content-length")
+    kept = request.method == "HEAD" or announced is None or int(announced) == sent
+    return kept and not closing
+
+
+async def _happen(stream: Wire, event: Event) -> bool:
+    """Let something happen on the wire; say whether the connection is still of use."""
+    match event:
+        case Pause(seconds):
+            await trio.sleep(seconds)
+            return True
+        case Stall():
+            while await stream.receive_some():
+                pass  # Hear nothing, say nothing, until the peer gives up.
+        case Reset():
+            tcp = stream if isinstance(stream, trio.SocketStream) else stream.transport_stream
+            # Lingering for zero seconds turns close() into a TCP reset.
+            tcp.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            tcp.socket.close()
+        case Close():
+            pass
+    return False
+
+
+# --- hypercorn and starlette ------------------------------------------------------------------------------
+
+
+class _Config(hypercorn.config.Config):
+    """Hypercorn's settings, with a ready-made TLS context instead of certificate files."""
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        super().__init__()
+        self._context = tls
+
+    @property
+    def ssl_enabled(self) -> bool:
+        return self._context is not None
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        return self._context
+
+
+def _application(service: Service, role: Role) -> Starlette:
+    """Wrap the service for an ASGI server."""
+
+    async def door(asked: StarletteRequest) -> StreamingResponse:
+        raw, query = asked.scope["raw_path"], asked.scope["query_string"]
+        target = (raw + b"?" + query if query else raw).decode("latin-1")
+        response = service.answer(Request.parse(asked.method, target, role, asked.headers.items()))
+        for event in response.before:
+            await _behave(event)
+        answer = StreamingResponse(_body(response), response.status)
+        answer.raw_headers = [(name.lower().encode(), value.encode()) for name, value in response.headers]
+        return answer
+
+    methods: Sequence[str] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+    return Starlette(routes=[Route("/{rest:path}", door, methods=list(methods))])
+
+
+async def _body(response: Response) -> AsyncIterator[bytes]:
+    for step in response.steps:
+        if isinstance(step, bytes):
+            yield step
+        else:
+            await _behave(step)
+
+
+async def _behave(event: Event) -> None:
+    match event:
+        case Pause(seconds):
+            await trio.sleep(seconds)
+        case Stall():
+            await trio.sleep_forever()
+        case _:
+            raise ConnectionError("the script ends the connection here")

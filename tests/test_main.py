@@ -1,0 +1,118 @@
+"""The front door: help, codes, and what happens to a mistake of our own."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from musicfs import __main__ as front
+from musicfs import __version__
+from musicfs.errors import StoreFull
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "musicfs", *args], capture_output=True, text=True, check=False
+    )
+
+
+def test_version_and_help_come_from_the_front_door() -> None:
+    """--version gives the version, --help names every verb."""
+    assert run("--version").stdout == f"musicfs {__version__}\n"
+    said = run("--help").stdout
+    for verb in ("mount", "demo", "umount", "status", "why"):
+        assert verb in said
+
+
+def test_bad_arguments_are_code_2() -> None:
+    """No verb, an unknown one, and a missing argument are argparse's 2."""
+    for args in ((), ("fly",), ("mount",)):
+        done = run(*args)
+        assert done.returncode == 2
+        assert done.stdout == ""
+
+
+def test_help_loads_neither_trio_nor_pyfuse3() -> None:
+    """The front door stays quick."""
+    program = (
+        "import sys, musicfs.__main__; print(sorted({'trio', 'pyfuse3', 'httpx', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def fails(failure: BaseException) -> Any:
+    """Make a verb that fails in one way."""
+
+    def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+        raise failure
+
+    class Verb:
+        @staticmethod
+        def add(verbs: Any) -> None:
+            verbs.add_parser("fail").set_defaults(run=run)
+
+    return Verb
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "said"),
+    [
+        (StoreFull("no room in /c"), 73, "musicfs: no room in /c\nmusicfs: Free some disk space"),
+        (ExceptionGroup("n", [ExceptionGroup("m", [StoreFull("no room")])]), 73, "musicfs: no room\n"),
+        (StoreFull("at https://x?auth_key=1-abc"), 73, "auth_key=***"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_failures_end_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failure: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    """Ours, also wrapped by nurseries, and Ctrl-C."""
+    monkeypatch.setattr(front, "VERBS", (fails(failure),))
+    assert front.main(["fail"]) == code
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert said in written.err
+    assert "Traceback" not in written.err
+
+
+@pytest.mark.expected_log("CRITICAL musicfs: stopped by a mistake in musicfs itself")
+def test_any_other_failure_is_logged_and_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of ours is not swallowed."""
+    monkeypatch.setattr(front, "VERBS", (fails(ZeroDivisionError("x")),))
+    assert front.main(["fail"]) == 1
+
+
+def test_a_closed_pipe_is_no_failure() -> None:
+    """`musicfs … | head` ends quietly."""
+    program = f"{sys.executable} -c 'import sys, musicfs.__main__ as m; from tests.test_main import talkative as t; t(m)'"
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {program} | head -1"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def talkative(front: Any) -> None:
+    """Run a verb that prints more than any pipe holds."""
+
+    def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
+        for _ in range(100_000):
+            print("line")
+        return 0
+
+    class Verb:
+        @staticmethod
+        def add(verbs: Any) -> None:
+            verbs.add_parser("talk").set_defaults(run=run)
+
+    front.VERBS = (Verb,)
+    sys.exit(front.main(["talk"]))
