@@ -261,7 +261,12 @@ class Filesystem:
             return ()
         if row.parent is not None:
             return (Form.MP3,)
-        return self.catalog.providers[row.song.service].forms
+        provider = self.catalog.providers[row.song.service]
+        return tuple(
+            form
+            for form in provider.forms
+            if not (provider.free(row.song, form) and self.content.hidden(Asset(row.song, form)))
+        )
 
     async def _find_job(self, name: str) -> Node:
         row = self.catalog.row("tempolor", name)

@@ -11,14 +11,16 @@ order.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import msgspec
 import trio
 
+from musicfs.core.absence import hidden
 from musicfs.core.zipdir import Directory
 from musicfs.errors import StoreError
 from musicfs.model import Key, Known
-from musicfs.state import State
+from musicfs.state import Missing, State
 
 log = logging.getLogger("musicfs.ledger")
 
@@ -26,8 +28,10 @@ log = logging.getLogger("musicfs.ledger")
 class Ledger:
     """What is known of every file, over restarts."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, state: State, wall: Callable[[], float]) -> None:
+        self._state, self._wall = state, wall
+        self._missing = state.missing()
+        self._unmissed: set[str] = set()
         self._files = state.files()
         self._directories: dict[str, tuple[int, Directory]] = {}
         self._unwritten: dict[str, Known] = {}
@@ -42,6 +46,25 @@ class Ledger:
         """Take note of a file."""
         self._files[str(key)] = self._unwritten[str(key)] = known
         self._noted.set()
+
+    def hidden(self, key: Key) -> bool:
+        """Say whether a form has answered 404 so often that it is not listed."""
+        missing = self._missing.get(str(key))
+        return missing is not None and hidden(missing.first, missing.last, self._wall())
+
+    def missed(self, key: Key) -> None:
+        """Take note that a form's bytes answered 404."""
+        name, now = str(key), self._wall()
+        first = self._missing[name].first if name in self._missing else now
+        self._missing[name] = Missing(min(first, now), now)
+        self._unmissed.add(name)
+        self._noted.set()
+
+    def found(self, key: Key) -> None:
+        """Take note that a form has bytes after all."""
+        if self._missing.pop(str(key), None) is not None:
+            self._unmissed.add(str(key))
+            self._noted.set()
 
     def directory(self, key: Key) -> tuple[int, Directory] | None:
         """Give the directory of an archive and the version it belongs to, if it was ever seen."""
@@ -69,11 +92,17 @@ class Ledger:
         """Write what is still unwritten."""
         files, self._unwritten = self._unwritten, {}
         directories, self._unkept = self._unkept, {}
+        unmissed, self._unmissed = self._unmissed, set()
         try:
             if files:
                 await self._state.save_files(files)
             for name, (version, directory) in directories.items():
                 await self._state.save_directory(name, version, msgspec.json.encode(directory))
+            for name in unmissed:
+                if (missing := self._missing.get(name)) is None:
+                    await self._state.clear_missing(name)
+                else:
+                    await self._state.save_missing(name, missing)
         except StoreError as failed:
             log.error("lengths and versions could not be written down: %s", failed)
 

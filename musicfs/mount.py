@@ -117,7 +117,7 @@ class _House:
     ) -> None:
         self._settings, self._wire, self._store = settings, wire, store
         services = providers.find(settings.media_url)
-        self.ledger = Ledger(state)
+        self.ledger = Ledger(state, time.time)
         self.errors: deque[tuple[float, str, str]] = deque(maxlen=_ERRORS)
         links = Links(wire, services, time.time)
         content = Content(

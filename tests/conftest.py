@@ -40,6 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "expected_log(pattern): the test provokes this warning")
 
 
+def pytest_collection_finish() -> None:
+    """Take what the imports made out of the collector's sight: a collection per test is then quick."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _recorder(request: pytest.FixtureRequest) -> Iterator[Recorder]:
     """Fail a test that logs an undeclared warning, and collect what it leaks."""

@@ -94,7 +94,8 @@ def test_any_other_failure_is_logged_and_code_1(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_closed_pipe_is_no_failure() -> None:
     """`musicfs … | head` ends quietly."""
-    program = f"{sys.executable} -c 'import sys, musicfs.__main__ as m; from tests.test_main import talkative as t; t(m)'"
+    code = "import musicfs.__main__ as front; from tests.test_main import talkative; talkative(front)"
+    program = f"{sys.executable} -c '{code}'"
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {program} | head -1"], capture_output=True, text=True, check=False
     )

@@ -77,7 +77,7 @@ def span_text(seconds: object) -> str:
     if not isinstance(seconds, (int, float)):
         return "?"
     left = int(seconds)
-    parts = []
+    parts: list[str] = []
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1)):
         count, left = divmod(left, length)
         if count or (unit == "s" and not parts):

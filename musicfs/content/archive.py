@@ -30,7 +30,7 @@ from musicfs.model import Key, Song, Span
 
 log = logging.getLogger("musicfs.content")
 
-_PIECE = 262_144  # bytes of packed data inflated at a time: a read of the archive that does not block the loop long
+_PIECE = 262_144  # bytes of packed data inflated at a time: a few milliseconds of the loop
 _SETTLED = 3600.0  # seconds after which a record's refusal of stems is its last word (DESIGN §3)
 
 

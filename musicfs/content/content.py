@@ -27,7 +27,7 @@ from musicfs.content.progress import Progress
 from musicfs.content.shelving import Shelving
 from musicfs.content.whole import Pass
 from musicfs.core.spans import BLOCK, clip, gaps
-from musicfs.errors import Changed, Misbehaved, MusicfsError, StoreError, StoreFull, TooSlow
+from musicfs.errors import BytesMissing, Changed, Misbehaved, MusicfsError, StoreError, StoreFull, TooSlow
 from musicfs.model import Key, Span
 
 log = logging.getLogger("musicfs.content")
@@ -74,6 +74,10 @@ class Content:
         if known.size is not None:
             return Facts(known.size, True, known.version)
         return Facts(asset.guess(), False, known.version)
+
+    def hidden(self, asset: Asset) -> bool:
+        """Tell whether a form answered 404 so often that it is not listed for now."""
+        return self._shelving.ledger.hidden(asset.key)
 
     def cached(self, asset: Asset) -> bool:
         """Tell whether every byte of the file is on the shelf."""
@@ -267,6 +271,8 @@ class Content:
             job = Pass(blob, self._shelving)
             self._nursery.start_soon(self._run, blob, job, True)
         blob.jobs.append(job)
+        # A pass holds its place for itself: it runs to its end, whoever still wants it.
+        self._shelving.hold(blob)
         return job
 
     async def _run(self, blob: Blob, sink: Download | Pass, slow: bool) -> None:
@@ -304,8 +310,11 @@ class Content:
         return None
 
     def _finished(self, blob: Blob, job: Job, failure: MusicfsError | None) -> None:
-        if job in blob.jobs:
-            blob.jobs.remove(job)
+        blob.jobs.remove(job)
+        if not isinstance(job, Download):
+            self._shelving.release(blob)
+        if isinstance(failure, BytesMissing) and blob.asset.listed:
+            self._shelving.ledger.missed(blob.asset.key)
         if failure is not None and not isinstance(failure, Changed):
             blob.trouble = Trouble(failure, trio.current_time() + _FAILED)
             blob.last_failure = failure

@@ -82,7 +82,6 @@ class Download:
         self._blob, self._keeper = blob, keeper
         self._base = span.start
         self._pending = bytearray()
-        self._stream = False
 
     def __repr__(self) -> str:
         return f"<Download {self._blob.asset.key} [{self._base}, {self.stop}) at {self.at}>"
@@ -110,14 +109,14 @@ class Download:
         """
         blob = self._blob
         if head.total is None:
+            if blob.size is not None:
+                raise Misbehaved("the service no longer tells the length")
             raise Unsized("the service tells no length")
         if blob.size is not None and (head.total != blob.size or not agree(blob.validator, head.validator)):
             self._keeper.disagreed(blob, head.total, head.validator)
             raise Changed("the service has other bytes now")
         self._keeper.learned(blob, head.total, head.validator)
-        if not head.ranged:
-            self._stream, self.stop = True, head.total
-        self.stop = min(self.stop or head.total, head.total)
+        self.stop = min(self.stop or head.total, head.total) if head.ranged else head.total
         if head.start != self.at:
             self.at = self._base = head.start
             self._pending.clear()
@@ -136,7 +135,7 @@ class Download:
         self.progress.advance(self.at)
         if self.stop is not None and self.at >= self.stop:
             return False
-        return self._stream or self._blob.holders > 0 or self.progress.waiting > 0
+        return self._blob.holders > 0 or self.progress.waiting > 0
 
     def _keep(self, data: bytes) -> None:
         # A stream that started over comes by blocks that are here already.

@@ -85,6 +85,18 @@ class Ledger(Protocol):
         """Keep it; written behind."""
         ...
 
+    def missed(self, key: Key) -> None:
+        """Take note that a file's bytes answered 404."""
+        ...
+
+    def found(self, key: Key) -> None:
+        """Take note that it has bytes after all."""
+        ...
+
+    def hidden(self, key: Key) -> bool:
+        """Say whether it answered 404 so often that it is not listed."""
+        ...
+
 
 class Shelf(Protocol):
     """What is needed of the cache."""

@@ -106,6 +106,8 @@ class Shelving:
         blob.holders -= 1
         if blob.entry is not None:
             blob.entry.release()
+            if blob.gone and not blob.holders:
+                self.drop(blob)
 
     def place(self, blob: Blob, one_pass: bool, size: int | None) -> None:
         """Make a place on the shelf, held as often as the blob is.
@@ -123,6 +125,7 @@ class Shelving:
         """Take note of a blob's length and validator; its place on the shelf begins here."""
         blob.trouble = blob.last_failure = None
         blob.checked_until = trio.current_time() + _CHECKED
+        self.ledger.found(blob.asset.key)
         if blob.size is None or not blob.validator:
             blob.size, blob.validator = size, validator
             self.ledger.note(blob.asset.key, Known(blob.version, size, validator, blob.one_pass))
@@ -172,7 +175,11 @@ class Shelving:
             assert blob.entry is not None
             assert fresh.entry is not None
             fresh.entry.append(bytes(blob.entry.read(Span(start, min(start + BLOCK, common)))))
-        fresh.jobs, blob.jobs = blob.jobs, []
+        for job in blob.jobs:
+            fresh.jobs.append(job)
+            self.hold(fresh)
+            blob.holders -= 1
+        blob.jobs = []
         self.drop(blob)
         self.ledger.note(blob.asset.key, Known(fresh.version, None, "", True))
         self._changed(blob.asset.key)

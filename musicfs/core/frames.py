@@ -95,7 +95,8 @@ def _tag(data: bytes) -> int:
         return 32 + size if data[23] & 0x20 else 32
     if data.startswith(b"TAG+"):
         return 227
-    return 128 if data.startswith(b"TAG") else 0
+    # Three letters are not enough: the fourth could be the plus.
+    return 128 if data.startswith(b"TAG") and len(data) > 3 else 0
 
 
 def _may_become_tag(head: bytes) -> bool:

@@ -76,7 +76,7 @@ class ZipDirectory:
         return Span(self._want.start + len(self._got), self._want.stop)
 
     def feed(self, span: Span, data: bytes) -> None:
-        """Take the bytes of `span`, which begin at what was needed or before; raise BadArchive if they lie."""
+        """Take the bytes of `span`, which must hold the first byte needed; raise BadArchive if they lie."""
         need = self.need()
         if need is None:
             return

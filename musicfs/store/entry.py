@@ -174,9 +174,9 @@ class Entry(Described):
     # Writing, in one pass --------------------------------------------------------------------------------
 
     def expect(self, size: int) -> None:
-        """Keep room for a pass of `size` bytes before it begins. Raises StoreFull."""
+        """Keep room for a pass of `size` bytes, less what it has by now. Raises StoreFull."""
         self._check_passing()
-        self._room.promise(self, -(-size // PAGE) * PAGE + SLACK)
+        self._room.promise(self, max(0, -(-size // PAGE) * PAGE + SLACK - self.allocated))
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
         """Take a pass's next bytes. After StoreFull or StoreError, `watermark` says how many it took."""

@@ -156,6 +156,14 @@ def test_a_tail_read_disturbs_nobody(distance: int, length: int) -> None:
         assert probed.note(read, SIZE) == plain.note(read, SIZE)
 
 
+def test_reading_the_tail_piece_by_piece_makes_no_window() -> None:
+    """Tail reads that follow each other get their own blocks each: a probe for tags is no sequence."""
+    cursors, size = Cursors(), 100 * MIB
+    for place in range(size - TAIL, size, BLOCK):
+        read = Span(place, place + BLOCK)
+        assert cursors.note(read, size) == read
+
+
 def test_several_readers_have_a_window_each() -> None:
     """As many readers as are remembered, taking turns, all reach the largest window."""
     cursors, step = Cursors(), 256 * KIB

@@ -238,12 +238,13 @@ def test_zip64_end_records_are_followed(between: bytes) -> None:
     assert len(needs) <= 3
 
 
-def test_the_worst_archive_needs_four_reads() -> None:
+@pytest.mark.parametrize("length", [65_535, TAIL - 22, TAIL - 22 - 30])
+def test_the_worst_archive_needs_four_reads(length: int) -> None:
     """A long comment, a zip64 record far away and a directory before it make four needs, and no more."""
     local = struct.pack("<4s5H3I2H", b"PK\x03\x04", 45, 0, 0, 0, 0, 0, 0, 0, 1, 0) + b"a"
     body = local + entry(b"a")
     data = body + zip64(len(body), b"e" * 200_000, length=len(body) - len(local), offset=len(local))
-    data = data[:-2] + struct.pack("<H", 65_535) + b"c" * 65_535
+    data = data[:-2] + struct.pack("<H", length) + b"c" * length
     directory, needs = read(data)
     assert [member.name for member in directory.members] == ["a"]
     assert len(needs) == 4

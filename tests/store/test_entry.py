@@ -1,7 +1,6 @@
 """One object: what is read is what was written, or an error that names the block."""
 
 import hashlib
-import logging
 import os
 from collections.abc import Callable
 
@@ -293,13 +292,30 @@ def test_reprs_say_what_is_here(cache: Cache) -> None:
     assert repr(entry) == "<Entry a v1 ranged gone>"
 
 
-def test_a_disk_that_cannot_be_read_is_damage(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.expected_log("WARNING .*cannot read a from the cache")
+def test_a_disk_that_cannot_be_read_is_damage(cache: Cache) -> None:
     """When the disk refuses the bytes they count as lost, with a warning, so that they are fetched again."""
     entry = cache.filled()
     cache.file(".data").unlink()
     (cache.folder / "objects" / entry.digest[:2] / f"{entry.digest}.data").mkdir()
-    with caplog.at_level(logging.WARNING), pytest.raises(Damaged):
+    with pytest.raises(Damaged):
         entry.read(Span(0, 1))
-    assert "cannot read a from the cache" in caplog.text
     with pytest.raises(StoreError):
         entry.write(0, SONG[:BLOCK])
+
+
+@pytest.mark.expected_log("WARNING .*cannot record dropped blocks of a")
+@pytest.mark.expected_log("WARNING .*cannot note the use of a")
+def test_a_map_that_cannot_be_written_costs_no_read(cache: Cache) -> None:
+    """When neither a use nor a loss can be recorded, good blocks are read and bad ones dropped all the same."""
+    entry = cache.filled()
+    path = cache.file(".map")
+    path.unlink()
+    path.symlink_to(path.name)  # A link to itself: whoever opens or stamps it gets an error.
+    cache.clock.now += STAMP_EVERY
+    assert all_of(entry) == SONG
+    cache.file(".data").unlink()
+    with pytest.raises(Damaged):
+        entry.read(Span(0, 1))
+    assert not entry.have
+    path.unlink()

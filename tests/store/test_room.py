@@ -156,12 +156,14 @@ def test_expected_room_is_kept(small: Cache) -> None:
     with pytest.raises(StoreFull):
         entry.expect(2 * MIB)
     entry.expect(12 * BLOCK)
+    entry.append(bytes(6 * BLOCK))
+    entry.expect(12 * BLOCK)
     other = small.passing("other")
     other.hold()
     with pytest.raises(StoreFull):
         other.append(bytes(4 * BLOCK))
     other.discard()
-    entry.append(bytes(12 * BLOCK))
+    entry.append(bytes(6 * BLOCK))
     entry.seal("00" * 32)
     small.filled("a", 2 * BLOCK)
     assert entry.whole

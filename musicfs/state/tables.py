@@ -1,0 +1,146 @@
+"""The tables, and how rows become values and values rows.
+
+How it thinks: what may be given once only is enforced here, in SQL: a song's birth and mtime are never
+overwritten, its library name and parent only while they have no value. Facts are JSON of the model's own
+nouns, so that a new field needs no new format.
+
+What must always be true: a row whose facts cannot be read still gives its name and times; a URL that may be
+signed is not kept.
+It refuses to open anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from musicfs.model import Known, Song, SongRow
+
+LOG = logging.getLogger("musicfs.state")
+
+FORMAT = 1
+"""The `user_version` of the tables below; a file that says more is of a newer musicfs. They are
+STRICT so that `integrity_check` finds values of a wrong type too."""
+
+TABLES = f"""
+BEGIN;
+CREATE TABLE songs (
+    birth INTEGER PRIMARY KEY AUTOINCREMENT, service TEXT NOT NULL, ident TEXT NOT NULL, facts BLOB NOT NULL,
+    mtime_ns INTEGER NOT NULL, name TEXT, parent TEXT, listed INTEGER NOT NULL, lacks REAL,
+    UNIQUE (service, ident)
+) STRICT;
+CREATE TABLE files (
+    key TEXT PRIMARY KEY, version INTEGER NOT NULL, size INTEGER, validator TEXT NOT NULL,
+    one_pass INTEGER NOT NULL
+) STRICT;
+CREATE TABLE directories (key TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
+CREATE TABLE accounts (
+    service TEXT NOT NULL, ident TEXT NOT NULL, completed REAL, facts BLOB NOT NULL,
+    PRIMARY KEY (service, ident)
+) STRICT;
+CREATE TABLE missing (key TEXT PRIMARY KEY, first REAL NOT NULL, last REAL NOT NULL) STRICT;
+CREATE TABLE marks (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+PRAGMA user_version = {FORMAT};
+COMMIT;
+"""
+
+SAVE_SONG = """
+INSERT INTO songs (birth, service, ident, facts, mtime_ns, name, parent, listed, lacks)
+VALUES (NULLIF(?, 0), ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (service, ident) DO UPDATE SET
+    facts = excluded.facts, listed = excluded.listed, lacks = excluded.lacks,
+    name = COALESCE(songs.name, excluded.name), parent = COALESCE(songs.parent, excluded.parent)
+RETURNING birth, mtime_ns, name, parent
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """What is remembered of a linked account."""
+
+    service: str
+    ident: str = field(repr=False)
+    """An e-mail address or a user id; never printed."""
+    completed: float | None = None
+    """Seconds since the epoch of its last complete pass."""
+    facts: bytes = field(default=b"", repr=False)
+    """Whatever else the catalog keeps of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A form whose bytes answered 404: when first and when last, in seconds since the epoch."""
+
+    first: float
+    last: float
+
+
+@dataclass(slots=True)
+class Contents:
+    """All that the file holds."""
+
+    songs: dict[tuple[str, str], SongRow] = field(default_factory=dict)
+    files: dict[str, Known] = field(default_factory=dict)
+    directories: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    accounts: dict[tuple[str, str], AccountRow] = field(default_factory=dict)
+    missing: dict[str, Missing] = field(default_factory=dict)
+    marks: dict[str, str] = field(default_factory=dict)
+
+
+def contents_of(base: sqlite3.Connection) -> Contents:
+    """Read everything."""
+    found = Contents()
+    for birth, service, ident, facts, mtime_ns, name, parent, listed, lacks in base.execute(
+        "SELECT birth, service, ident, facts, mtime_ns, name, parent, listed, lacks FROM songs"
+    ):
+        found.songs[service, ident] = SongRow(
+            song=_song_of(service, ident, facts),
+            birth=birth,
+            mtime_ns=mtime_ns,
+            name=name,
+            parent=parent,
+            listed=bool(listed),
+            lacks=lacks,
+        )
+    for key, version, size, validator, one_pass in base.execute("SELECT * FROM files"):
+        found.files[key] = Known(version, size, validator, bool(one_pass))
+    for key, version, body in base.execute("SELECT * FROM directories"):
+        found.directories[key] = version, body
+    for service, ident, completed, facts in base.execute("SELECT * FROM accounts"):
+        found.accounts[service, ident] = AccountRow(service, ident, completed, facts)
+    for key, first, last in base.execute("SELECT * FROM missing"):
+        found.missing[key] = Missing(first, last)
+    found.marks = dict(base.execute("SELECT * FROM marks"))
+    return found
+
+
+def song_values(row: SongRow) -> tuple[Any, ...]:
+    """Give what `SAVE_SONG` takes."""
+    song = row.song
+    # A URL with a query may be signed, and a signed one is a secret that soon is worth nothing.
+    urls = {form: url for form, url in song.urls.items() if "?" not in url}
+    facts = msgspec.json.encode(msgspec.structs.replace(song, urls=urls))
+    return (
+        row.birth,
+        song.service,
+        song.ident,
+        facts,
+        row.mtime_ns,
+        row.name,
+        row.parent,
+        row.listed,
+        row.lacks,
+    )
+
+
+def _song_of(service: str, ident: str, facts: bytes) -> Song:
+    try:
+        return msgspec.json.decode(facts, type=Song)
+    except (msgspec.MsgspecError, ValueError):  # msgspec lets a UnicodeDecodeError out as it is.
+        # Its name and times are worth more than what the next listing tells again.
+        LOG.warning("the facts of %s:%s cannot be read; the next listing gives them", service, ident)
+        return Song(service, ident, "")
