@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
 import msgspec
 import trio
 
@@ -40,8 +39,7 @@ from musicfs.report import Report
 from musicfs.state import State
 from musicfs.store import Entry, Kind, Store
 from musicfs.wire import Doors, Wire
-from musicfs.wire.embedded import Embedded
-from musicfs.wire.transport import real_network
+from musicfs.wire.embedded import doors_to
 
 log = logging.getLogger("musicfs.mount")
 
@@ -90,7 +88,7 @@ async def _serve(
 ) -> None:
     if demo:
         settings = msgspec.structs.replace(settings, api_url=_REAL.api_url, media_url=_REAL.media_url)
-    doors = Doors(settings.api_url, token.reveal(), _network(settings, token, demo))
+    doors = _doors(settings, token, demo)
     async with trio.open_nursery() as nursery:
         wire = Wire(doors, settings.deadline, time.time)
         house = _House(settings, nursery, wire, store, state)
@@ -101,12 +99,11 @@ async def _serve(
         await doors.aclose()
 
 
-def _network(settings: Settings, token: Token, demo: bool) -> httpx.AsyncBaseTransport:
+def _doors(settings: Settings, token: Token, demo: bool) -> Doors:
     if demo:
-        return Embedded(Service.demo(time.time, token=token.reveal()))
-    return real_network(
-        settings.api_url, settings.media_url, str(settings.ca_file) if settings.ca_file else None
-    )
+        return doors_to(Service.demo(time.time, token=token.reveal()), token.reveal())
+    ca_file = str(settings.ca_file) if settings.ca_file else None
+    return Doors.to_the_world(settings.api_url, settings.media_url, token.reveal(), ca_file)
 
 
 class _House:

@@ -90,6 +90,8 @@ class Catalog:
         self._handles: dict[str, SongRow] = {}
         self._guests: LRUCache[tuple[str, str], SongRow] = LRUCache(1024)
         self._by_asked: LRUCache[str, SongRow] = LRUCache(1024)
+        self._begun: dict[tuple[str, str], Pass] = {}
+        """Passes that broke, by account: they go on where they broke."""
         self._names = Names()
         self._by_name: dict[str, SongRow] = {}
         self.standing = {slug: Standing() for slug in providers}
@@ -258,7 +260,9 @@ class Catalog:
         def known(ident: str) -> bool:
             return ident in rows and rows[ident].listed
 
-        seen = await read_account(self._wire, self.providers[service], account, None if full else known)
+        seen = self._begun.setdefault((service, account.ident), Pass())
+        await read_account(self._wire, self.providers[service], account, seen, None if full else known)
+        del self._begun[service, account.ident]
         if seen.skipped:
             log.warning("listing %s: %d records could not be read and were left out", service, seen.skipped)
         await self._take(service, account, seen)

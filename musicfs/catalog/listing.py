@@ -32,52 +32,60 @@ class Converses(Protocol):
 
 @dataclass(slots=True)
 class Pass:
-    """What a pass over one account saw."""
+    """A pass over one account, as far as it has come: one that broke goes on at its page."""
 
     songs: dict[str, Song] = field(default_factory=dict)
     complete: bool = False
     skipped: int = 0
+    pages: int = 0
+    cursor: str | None = field(default=None, repr=False)
+    last: str | None = None
+    """The last record of the last page, which the next page has to begin with."""
 
-
-class _Shifted(Exception):
-    """The list moved between two pages."""
+    def restart(self) -> None:
+        """Forget what was read: the list has shifted since."""
+        self.songs, self.skipped, self.pages = {}, 0, 0
+        self.cursor = self.last = None
 
 
 async def read_account(
-    wire: Converses, provider: Provider, account: Account, known: Callable[[str], bool] | None
-) -> Pass:
-    """Read one account's listing; with `known`, stop at the first page that is wholly known.
+    wire: Converses, provider: Provider, account: Account, seen: Pass, known: Callable[[str], bool] | None
+) -> None:
+    """Read one account's listing into `seen`; with `known`, stop at the first page that is wholly known.
 
     Raises:
-        UpstreamError: a page could not be had.
+        UpstreamError: a page could not be had; `seen` keeps those that could.
     """
-    for _ in range(_RESTARTS):
-        try:
-            return await _once(wire, provider, account, known)
-        except _Shifted:
+    restarts = 0
+    while seen.pages < _PAGES:
+        page = await wire.converse(provider.page(account, seen.cursor), background=True)
+        if provider.newest_first and seen.last is not None and not _follows(page, seen.last):
+            seen.restart()
+            restarts += 1
+            if restarts == _RESTARTS:
+                raise Misbehaved("the listing keeps changing while it is read")
             continue
-    raise Misbehaved("the listing keeps changing while it is read")
-
-
-async def _once(
-    wire: Converses, provider: Provider, account: Account, known: Callable[[str], bool] | None
-) -> Pass:
-    seen = Pass()
-    cursor: str | None = None
-    last: str | None = None
-    for _ in range(_PAGES):
-        page: Page = await wire.converse(provider.page(account, cursor), background=True)
-        if provider.newest_first and last is not None and (not page.songs or page.songs[0].ident != last):
-            raise _Shifted
-        stop = known is not None and bool(page.songs) and all(known(song.ident) for song in page.songs)
-        for song in page.songs:
-            seen.songs.setdefault(song.ident, song)
-        seen.skipped += page.skipped
-        if page.next is None:
-            seen.complete = True
-            return seen
-        if stop and provider.newest_first:
-            return seen
-        cursor = page.next
-        last = page.songs[-1].ident if page.songs else None
+        if _add(seen, page) or (provider.newest_first and known is not None and _all(page, known)):
+            return
+    seen.restart()
     raise Misbehaved("the listing has no end")
+
+
+def _follows(page: Page, last: str) -> bool:
+    return bool(page.songs) and page.songs[0].ident == last
+
+
+def _all(page: Page, known: Callable[[str], bool]) -> bool:
+    return bool(page.songs) and all(known(song.ident) for song in page.songs)
+
+
+def _add(seen: Pass, page: Page) -> bool:
+    """Add a page; True if it was the last."""
+    for song in page.songs:
+        seen.songs.setdefault(song.ident, song)
+    seen.pages += 1
+    seen.skipped += page.skipped
+    seen.cursor = page.next
+    seen.last = page.songs[-1].ident if page.songs else None
+    seen.complete = page.next is None
+    return seen.complete

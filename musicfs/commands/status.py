@@ -59,7 +59,7 @@ def tables(reply: Mapping[str, Any]) -> list[Table]:
     drawn = [
         Table("", ("", ""), _facts(reply)),
         Table("Songs", ("service", "account", "songs", "state", "listed", "error"), _songs(reply)),
-        Table("In flight", ("what", "done", "of", "for"), _transfers(reply)),
+        Table("In flight", ("what", "done", "of", "waiting"), _transfers(reply)),
         Table("Failing", ("when", "path", "error"), _errors(reply)),
     ]
     return [table for table in drawn if table.rows]
@@ -92,7 +92,8 @@ def _songs(reply: Mapping[str, Any]) -> list[tuple[str, ...]]:
     for service in _entries(reply, "services"):
         age = service.get("listed_ago")
         listed = "never" if age is None else f"{span_text(age)} ago"
-        rows.append((_text(service, "service"), "", _text(service, "songs"), "", listed, ""))
+        error = _text(service, "error")
+        rows.append((_text(service, "service"), "", _text(service, "songs"), "", listed, error))
         for account in _entries(service, "accounts"):
             state, error = _text(account, "state"), _text(account, "error")
             rows.append(("", _text(account, "name"), _text(account, "songs"), state, "", error))
@@ -105,7 +106,7 @@ def _transfers(reply: Mapping[str, Any]) -> list[tuple[str, ...]]:
             _text(transfer, "path") or _text(transfer, "key"),
             bytes_text(transfer.get("done")),
             bytes_text(transfer.get("size")),
-            span_text(transfer.get("age")),
+            _text(transfer, "waiting"),
         )
         for transfer in _entries(reply, "transfers")
     ]

@@ -112,9 +112,10 @@ class File:
             raise
 
     def _verdict(self, failure: sqlite3.Error | ValueError) -> Broken | ConfigError:
-        # A ValueError, or an error of the module and not of SQLite, is text that is not UTF-8 any more.
         name = getattr(failure, "sqlite_errorname", "")
-        if not name or name.startswith(_DAMAGE):
+        if not name:  # The module's own error, which quotes the text: it may be an e-mail address.
+            return Broken("a text in it is not UTF-8")
+        if name.startswith(_DAMAGE):
             return Broken(str(failure))
         return self._unusable(str(failure))
 

@@ -13,6 +13,12 @@ import trio
 
 from musicfs.demo import Close, Pause, Reset, Response, Service, Stall, Step
 from musicfs.errors import Misbehaved, TooSlow, Unreachable
+from musicfs.wire.transport import Doors
+
+
+def doors_to(service: Service, token: str) -> Doors:
+    """Build the doors to a service in this process."""
+    return Doors(service.origins.api, token, Embedded(service))
 
 
 class Embedded(httpx.AsyncBaseTransport):

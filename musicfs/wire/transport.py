@@ -194,6 +194,11 @@ class Doors:
         self.api = _client(_ApiDoor(self.origin, token, inner))
         self.bytes = _client(_BytesDoor(inner))
 
+    @classmethod
+    def to_the_world(cls, api_url: str, media_url: str, token: str, ca_file: str | None) -> Doors:
+        """Build the doors to the real network."""
+        return cls(api_url, token, real_network(api_url, media_url, ca_file))
+
     async def aclose(self) -> None:
         """Close both."""
         await self.api.aclose()

@@ -27,7 +27,7 @@ REPLY: dict[str, Any] = {
         {"service": "tempolor", "songs": 0, "accounts": [], "listed_ago": None},
     ],
     "cache": {"used": 3 << 20, "limit": 10 << 30, "pinned": 0, "objects": 4},
-    "transfers": [{"path": "flowmusic/a.mp3", "done": 1024, "size": 4096, "age": 2}],
+    "transfers": [{"key": "flowmusic:a:mp3", "done": 1024, "size": 4096, "waiting": 2}],
     "upstream": {"kinds": {"list": 2, "mint": 1}, "bytes": 5000},
     "errors": [{"ago": 5, "path": "tempolor/x", "error": "the link was refused"}],
     "scanners_refused": 3,
@@ -46,7 +46,7 @@ def test_status_is_readable(serving: Serve, capsys: pytest.CaptureFixture[str]) 
         "3 reads of indexers",
         "30 s ago",
         "never",
-        "flowmusic/a.mp3",
+        "flowmusic:a:mp3",
         "the link was refused",
     ):
         assert part in said

@@ -1,9 +1,11 @@
 """A real kernel mount of the loopback service, in a process of its own, with a bounded life.
 
-How it thinks: the mount is what a user runs (`musicfs mount`), told where the services are by the environment.
-It says READY on a notify socket, as under systemd. The test process plays the services. Everything that could
-hang is bounded, and at the end the mount is taken away by force if it has to be.
-"""
+How it thinks: the mount is what a user runs (`musicfs mount`), told where the services are by the
+environment. It says READY on a notify socket, as under systemd. The test process plays the services.
+Everything that could hang is bounded, and at the end the mount is taken away by force if it has to be.
+
+What must always be true: a log line at WARNING or above that no test declared (`Mount.expect`) is a
+failure; `conftest.py` asks after each test, and `mounted` when the mount ends."""
 
 from __future__ import annotations
 
@@ -15,25 +17,38 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from musicfs.demo import DEMO_TOKEN, Service
+from musicfs import host
+from musicfs.demo import DEMO_TOKEN, Service, content
+from musicfs.demo.assets import Source
 from tests.loopback import Loopback, running
 
 READY = 30.0  # seconds a start may take on a busy machine
 END = 15.0  # seconds an end may take; the promise is 5, asserted where it is the subject
+PATIENCE = 20.0  # seconds until something that has to happen soon is taken for lost
+STEP = 0.05  # seconds between two looks
+
+MOUNTS: list[Mount] = []
+"""Every mount that is in use, for `conftest.py` to look at after each test."""
 
 
 class Mount:
     """One running `musicfs mount`."""
 
-    def __init__(self, loop: Loopback, home: Path, **settings: object) -> None:
+    def __init__(
+        self, loop: Loopback, home: Path, program: Sequence[str] = ("-m", "musicfs"), **settings: object
+    ) -> None:
         self.loop, self.home = loop, home
         self.path = home / "mnt"
         self.log_path = home / "log"
+        self.program = [sys.executable, *program]
         self._settings = {name.upper(): str(value) for name, value in settings.items()}
         self._process: subprocess.Popen[bytes] | None = None
+        self._expected: list[str] = []
+        self._looked_at = 0
         self.path.mkdir(exist_ok=True)
 
     @property
@@ -74,7 +89,7 @@ class Mount:
             ready.settimeout(READY)
             with self.log_path.open("ab") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "musicfs", "mount", str(self.path)],
+                    [*self.program, "mount", str(self.path)],
                     env={**self.environ, "NOTIFY_SOCKET": str(place)},
                     stdout=log,
                     stderr=log,
@@ -88,35 +103,78 @@ class Mount:
         assert b"READY=1" in said, said
         return self
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
+    def stop(self, number: int = signal.SIGTERM, limit: float = END) -> int:
         """End as a user would, and give the exit code."""
         assert self._process is not None
         self._process.send_signal(number)
-        return self._process.wait(END)
+        return self._process.wait(limit)
+
+    def ended(self, limit: float = END) -> int:
+        """Wait for an end that something else brings about, and give the exit code."""
+        assert self._process is not None
+        return self._process.wait(limit)
+
+    def crash(self) -> None:
+        """Kill the daemon (SIGKILL) and leave the dead mount where it is."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(END)
+
+    def restart(self) -> Mount:
+        """End in good order and start again on the same folders."""
+        assert self.stop() == 0, self.log
+        return self.start()
 
     def kill(self) -> None:
         """End by force, whatever state it is in, and take the mount away."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait(END)
-        subprocess.run(["umount", "-l", str(self.path)], capture_output=True, check=False, timeout=END)
+        take_away(self.path)
 
     @property
     def running(self) -> bool:
         """Whether the daemon lives."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def present(self) -> bool:
+        """Whether something is mounted there."""
+        return host.find_mount(self.path) is not None
+
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a musicfs command about this mount."""
         return run([sys.executable, "-m", "musicfs", *words], env=self.environ)
 
+    def listed(self, *names: str) -> set[str]:
+        """Give the names in a folder of the mount."""
+        return set(os.listdir(self.path.joinpath(*names)))
+
+    # The log -------------------------------------------------------------------------------------------
+
+    def expect(self, *patterns: str) -> None:
+        """Declare warnings that this test provokes; they hold until the next `check`."""
+        self._expected += patterns
+
     def warnings(self) -> list[str]:
-        """The lines of the log that a quiet run does not have."""
-        return [line for line in self.log.splitlines() if re.search(r"WARNING|ERROR|CRITICAL|Traceback", line)]
+        """The lines of the log, since the last `check`, that a quiet run does not have."""
+        lines = self.log.splitlines()[self._looked_at :]
+        return [line for line in lines if re.search(r"WARNING|ERROR|CRITICAL|Traceback", line)]
+
+    def check(self) -> None:
+        """Fail if the log holds what nobody declared; then begin anew."""
+        found, expected = self.warnings(), self._expected
+        self._looked_at, self._expected = len(self.log.splitlines()), []
+        surprises = [line for line in found if not any(re.search(one, line) for one in expected)]
+        assert not surprises, "unexpected in the daemon's log; declare it with expect() or mend it"
 
 
 def run(
-    command: list[str], *, env: dict[str, str] | None = None, limit: float = 60.0
+    command: Sequence[str | Path],
+    *,
+    env: dict[str, str] | None = None,
+    limit: float = 60.0,
+    cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program with a bound on its time; its messages in English."""
     return subprocess.run(
@@ -128,7 +186,15 @@ def run(
         timeout=limit,
         check=False,
         stdin=subprocess.DEVNULL,
+        cwd=cwd,
     )
+
+
+def done(command: Sequence[str | Path], *, limit: float = 60.0, cwd: Path | None = None) -> str:
+    """Run a program that has to succeed, and give what it printed."""
+    ended = run(command, limit=limit, cwd=cwd)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 def sha256(path: Path) -> str:
@@ -137,16 +203,45 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest(source: Source) -> str:
+    """Hash what the service has."""
+    return hashlib.sha256(content(source)).hexdigest()
+
+
+def until(true: Callable[[], object], limit: float = PATIENCE) -> None:
+    """Look again and again until something holds; fail if it does not within `limit` seconds."""
+    end = time.monotonic() + limit
+    while not true():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(STEP)
+
+
+def take_away(path: Path) -> None:
+    """Unmount lazily, whoever uses it; nothing if nothing is mounted there."""
+    while host.find_mount(path) is not None:
+        if host.detach(path, lazy=True) is not None:
+            return
+
+
+@contextlib.contextmanager
+def attached(mount: Mount) -> Iterator[Mount]:
+    """Start a mount, look after its log, and clean up, whatever happens."""
+    MOUNTS.append(mount)
+    try:
+        yield mount.start()
+        if mount.running:
+            assert mount.stop() == 0, mount.log
+        mount.check()
+    finally:
+        MOUNTS.remove(mount)
+        mount.kill()
+
+
 @contextlib.contextmanager
 def mounted(service: Service, home: Path, tls: bool = False, **settings: object) -> Iterator[Mount]:
     """Serve, mount, and clean up, whatever happens."""
     with running(service, tls=tls) as loop:
         if tls:
             settings["ca_file"] = loop.write_ca(home / "ca.pem")
-        mount = Mount(loop, home, **settings)
-        try:
-            yield mount.start()
-            if mount.running:
-                mount.stop()
-        finally:
-            mount.kill()
+        with attached(Mount(loop, home, **settings)) as mount:
+            yield mount

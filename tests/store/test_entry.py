@@ -307,7 +307,7 @@ def test_a_disk_that_cannot_be_read_is_damage(cache: Cache) -> None:
 @pytest.mark.expected_log("WARNING .*cannot record dropped blocks of a")
 @pytest.mark.expected_log("WARNING .*cannot note the use of a")
 def test_a_map_that_cannot_be_written_costs_no_read(cache: Cache) -> None:
-    """When neither a use nor a loss can be recorded, good blocks are read and bad ones dropped all the same."""
+    """When no use and no loss can be recorded, good blocks are read and bad ones dropped all the same."""
     entry = cache.filled()
     path = cache.file(".map")
     path.unlink()
