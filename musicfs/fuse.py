@@ -56,7 +56,9 @@ def _wall(
             raise
         except MusicfsError as failed:
             # What a service did was said by the job that met it: one failure, one line.
-            log.log(logging.DEBUG if isinstance(failed, UpstreamError) else failed.level, "%s: %s", verb, failed)
+            log.log(
+                logging.DEBUG if isinstance(failed, UpstreamError) else failed.level, "%s: %s", verb, failed
+            )
             self.failed(verb, failed)
             raise FUSEError(errno_for(failed)) from failed
         except Exception as broken:
@@ -136,9 +138,9 @@ class Kernel(pyfuse3.Operations):
         _, entries = self._listings[fh]
         register = self._files.register
         for entry in entries[_behind(entries, start_id) :]:
-            node = self._files.resolved(entry)
-            attributes = self._attributes(self._files.attributes(node))
-            if not pyfuse3.readdir_reply(token, os.fsencode(entry.name), attributes, entry.place):
+            node, attributes = self._files.shown(entry)
+            shown = self._attributes(attributes)
+            if not pyfuse3.readdir_reply(token, os.fsencode(entry.name), shown, entry.place):
                 return
             register.remember(node.inode, node)
 

@@ -105,7 +105,7 @@ class Report:
     async def why(self, path: str) -> dict[str, Any]:
         """Tell the state of one file: what it is, where its bytes are, what failed last, what to do."""
         try:
-            node = await self._files.walk([part for part in path.split("/") if part])
+            node = await self._files.finding.walk([part for part in path.split("/") if part])
         except MusicfsError as failed:
             return {
                 "path": path,

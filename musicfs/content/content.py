@@ -14,36 +14,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any
 
 import trio
 
 from musicfs.content.asset import Asset
-from musicfs.content.blob import Blob, Job, Trouble
-from musicfs.content.download import Download, Unsized
-from musicfs.content.links import Links, SongSource
+from musicfs.content.blob import Blob, Job
+from musicfs.content.jobs import Jobs, Pulls
+from musicfs.content.links import Links
 from musicfs.content.ports import Facts, Ledger, Shelf
-from musicfs.content.progress import Progress
 from musicfs.content.shelving import Shelving
-from musicfs.content.whole import Pass
 from musicfs.core.spans import BLOCK, clip, gaps
-from musicfs.errors import BytesMissing, Changed, Misbehaved, MusicfsError, StoreError, StoreFull, TooSlow
+from musicfs.errors import Changed, StoreError, StoreFull, TooSlow
 from musicfs.model import Key, Span
 
 log = logging.getLogger("musicfs.content")
 
-_FAILED = 1.0  # seconds a failure answers for the next who ask (DESIGN §3)
 _FIRST = 262_144  # bytes of the first request: what a tagger or player reads before it decides (DESIGN §3)
 _CROWDED = 5.0  # seconds a read may wait for a place to wait in (DESIGN §3)
 _AHEAD = 2  # jobs that may run ahead of the readers of one file
-
-
-class Pulls(Protocol):
-    """What is needed of the network."""
-
-    async def pull(self, source: SongSource, sink: Download | Pass, slow: bool = False) -> None:
-        """Fill a sink."""
-        ...
 
 
 class Content:
@@ -59,9 +48,9 @@ class Content:
         made_anew: Callable[[Asset], bool] = lambda asset: False,
         changed: Callable[[Key], None] = lambda key: None,
     ) -> None:
-        self._nursery, self._wire, self._links = nursery, wire, links
         self._waiting_room: trio.CapacityLimiter | None = None
         self._shelving = Shelving(shelf, ledger, made_anew, changed)
+        self._jobs = Jobs(nursery, wire, self._shelving, links)
 
     # What is known -------------------------------------------------------------------------------------
 
@@ -156,9 +145,9 @@ class Content:
                 raise Changed("the service has other bytes now")
             if not any(job.will_reach(0) for job in blob.jobs):
                 if blob.one_pass:
-                    self._start_pass(blob)
+                    self._jobs.start_pass(blob)
                 else:
-                    self._start(blob, Span(0, min(first, blob.size or first)))
+                    self._jobs.start(blob, Span(0, min(first, blob.size or first)))
             await blob.news()
 
     # Reading -------------------------------------------------------------------------------------------
@@ -235,8 +224,8 @@ class Content:
             if job.will_reach(offset) and not job.progress.ended:
                 return job
         if blob.one_pass:
-            return self._start_pass(blob)
-        return self._start(blob, self._next_gap(blob, Span(offset, max(goal.stop, offset + 1))))
+            return self._jobs.start_pass(blob)
+        return self._jobs.start(blob, self._next_gap(blob, Span(offset, max(goal.stop, offset + 1))))
 
     def _next_gap(self, blob: Blob, span: Span) -> Span:
         """Give the first run of missing blocks in `span` that no job is bringing."""
@@ -252,81 +241,7 @@ class Content:
         if len(blob.jobs) < _AHEAD and blob.holders:
             gap = self._next_gap(blob, goal)
             if gap.length > 0:
-                self._start(blob, gap)
-
-    # Jobs ----------------------------------------------------------------------------------------------
-
-    def _start(self, blob: Blob, span: Span) -> Download:
-        download = Download(blob, span, self._shelving)
-        blob.jobs.append(download)
-        self._nursery.start_soon(self._run, blob, download, False)
-        return download
-
-    def _start_pass(self, blob: Blob) -> Job:
-        job: Job
-        if blob.inflate is not None:
-            job = Inflation(blob.inflate)
-            self._nursery.start_soon(self._run_inflation, blob, job)
-        else:
-            job = Pass(blob, self._shelving)
-            self._nursery.start_soon(self._run, blob, job, True)
-        blob.jobs.append(job)
-        # A pass holds its place for itself: it runs to its end, whoever still wants it.
-        self._shelving.hold(blob)
-        return job
-
-    async def _run(self, blob: Blob, sink: Download | Pass, slow: bool) -> None:
-        """Carry one job to its end; its failure goes to those who wait, never into the nursery."""
-        source = SongSource(self._links, blob.asset.song, blob.asset.form)
-        failure: MusicfsError | None = Misbehaved("the mount is being closed")
-        try:
-            failure = await self._tried(blob, lambda: self._wire.pull(source, sink, slow))
-            if isinstance(failure, Unsized):
-                blob.one_pass, failure = True, None
-        finally:
-            self._finished(sink.blob if isinstance(sink, Pass) else blob, sink, failure)
-
-    async def _run_inflation(self, blob: Blob, job: Inflation) -> None:
-        failure: MusicfsError | None = Misbehaved("the mount is being closed")
-        try:
-            self._shelving.sized(blob, blob.size)
-            failure = await self._tried(blob, lambda: job.inflate(blob))
-        except StoreError as full:
-            failure = full
-        finally:
-            self._finished(blob, job, failure)
-
-    async def _tried(self, blob: Blob, work: Callable[[], Awaitable[None]]) -> MusicfsError | None:
-        try:
-            await work()
-        except (Changed, Unsized) as turned:
-            return turned
-        except MusicfsError as failed:
-            log.log(failed.level, "%s: %s", blob.asset.key, failed)
-            return failed
-        except Exception:
-            log.exception("a job for %s broke", blob.asset.key)
-            return Misbehaved("an unexpected failure, see the log")
-        return None
-
-    def _finished(self, blob: Blob, job: Job, failure: MusicfsError | None) -> None:
-        blob.jobs.remove(job)
-        if not isinstance(job, Download):
-            self._shelving.release(blob)
-        if isinstance(failure, BytesMissing) and blob.asset.listed:
-            self._shelving.ledger.missed(blob.asset.key)
-        if failure is not None and not isinstance(failure, Changed):
-            blob.trouble = Trouble(failure, trio.current_time() + _FAILED)
-            blob.last_failure = failure
-        if blob.one_pass and not blob.whole:
-            # A pass is kept or dropped whole.
-            self._shelving.drop(blob)
-            if isinstance(job, Pass) and job.served:
-                self._shelving.abandon(blob)
-            elif blob.inflate is None and not blob.validator and not blob.holders:
-                blob.size = None
-        job.progress.finish(failure)
-        blob.ring()
+                self._jobs.start(blob, gap)
 
 
 class BlobReader:
@@ -352,26 +267,6 @@ class BlobReader:
         if self._open:
             self._open = False
             self._shelving.release(self._blob)
-
-
-class Inflation:
-    """The job that inflates a stem onto its shelf."""
-
-    def __init__(self, inflate: Callable[[Blob], Awaitable[None]]) -> None:
-        self.progress = Progress(0)
-        self.inflate = inflate
-
-    def peek(self, start: int, stop: int) -> bytes | None:
-        """Nothing waits beside the shelf."""
-        return None
-
-    def will_reach(self, offset: int) -> bool:
-        """It comes by every byte."""
-        return True
-
-    def brings(self, stop: int) -> int:
-        """It goes to the end."""
-        return stop
 
 
 class _Here:

@@ -21,7 +21,7 @@ from functools import lru_cache, partial
 from importlib import resources
 
 from musicfs.demo.archive import Member, archive_of
-from musicfs.demo.assets import Asset, Joined, Late, Plain
+from musicfs.demo.assets import Asset, Late, Plain
 from musicfs.demo.catalogue import Flow, Tempolor
 from musicfs.demo.composer import Piece
 from musicfs.demo.score import Part

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import random
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -170,17 +170,20 @@ def test_random_seeks(stage: Stage) -> None:
             assert os.pread(file.fileno(), length, at) == asset.read(at, at + length)
 
 
+MAPPING = """
+import hashlib, mmap, sys
+with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as seen:
+    assert seen[-100:] and seen[3_000_000]
+    print(len(seen), hashlib.sha256(seen).hexdigest())
+"""
+
+
 def test_mmap(stage: Stage) -> None:
     """A program that maps a file into its memory sees the service's bytes."""
     job, folder = stage.job()
-    asset = job.assets["wav"]
-    with (
-        (folder / "song.wav").open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as seen,
-    ):
-        assert len(seen) == asset.size
-        for at in (0, 3_000_000, asset.size - 5000):
-            assert seen[at : at + 5000] == asset.read(at, at + 5000)
+    # In a process of its own: a page fault holds the interpreter's lock, and the services need it here.
+    said = done([sys.executable, "-c", MAPPING, folder / "song.wav"])
+    assert said.split() == [str(job.assets["wav"].size), digest(job.assets["wav"])]
 
 
 def test_tail_first(stage: Stage) -> None:

@@ -5,6 +5,7 @@ import random
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -119,6 +120,24 @@ def test_the_copy_follows_every_clean_end(tmp_path: Path, expected_log: Declare)
     assert idents(tmp_path) == ["a", "b"]
 
 
+def test_a_lost_files_log_does_not_meet_the_copy(tmp_path: Path, expected_log: Declare) -> None:
+    """The log of a file that is gone is kept aside: played into the copy it would mix two states."""
+    expected_log("ERROR .*that of the last clean end")
+    filled(tmp_path, "a")
+    code = (
+        "import os, sys, signal, trio, pathlib; from musicfs.state import State\n"
+        "s = State(pathlib.Path(sys.argv[1])); s.open()\n"
+        "trio.run(s.save_mark, 'word', 'kept')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    (tmp_path / "state.db").unlink()
+    with State(tmp_path) as state:
+        assert state.mark("word") is None
+        assert len(state.songs()) == 1
+    assert (tmp_path / "state.db.broken-1-wal").stat().st_size
+
+
 @pytest.mark.parametrize("seed", range(24))
 def test_random_damage_is_survived(
     tmp_path: Path, seed: int, expected_log: Declare, caplog: pytest.LogCaptureFixture
@@ -142,12 +161,15 @@ def test_random_damage_is_survived(
         assert set(found) <= set(many())
 
 
-def test_facts_that_cannot_be_read_cost_only_themselves(tmp_path: Path, expected_log: Declare) -> None:
+@pytest.mark.parametrize("facts", [b"\xff\x00", b'{"service":"a\xff"}', b'{"service":1}', b""])
+def test_facts_that_cannot_be_read_cost_only_themselves(
+    tmp_path: Path, facts: bytes, expected_log: Declare
+) -> None:
     """A song whose facts are unreadable keeps its birth, name and time until the next listing."""
     expected_log("WARNING .*facts of tempolor:a cannot be read")
     filled(tmp_path, "a", "b")
     with closing(sqlite3.connect(tmp_path / "state.db")) as base, base:
-        base.execute("UPDATE songs SET facts = x'ff00' WHERE ident = 'a'")
+        base.execute("UPDATE songs SET facts = ? WHERE ident = 'a'", (facts,))
     with State(tmp_path) as state:
         first, second = state.songs()
     assert (first.song.ident, first.song.title, first.name, first.mtime_ns) == ("a", None, "a", 1)

@@ -172,6 +172,35 @@ def test_expected_room_is_kept(small: Cache) -> None:
         entry.expect(1)
 
 
+def test_promised_room_is_written_to(small: Cache) -> None:
+    """A pass that was promised its room needs no other, and its seal gives back what it did not use."""
+    other = small.passing("other")
+    other.hold()
+    other.append(bytes(3 * BLOCK))
+    entry = small.passing()
+    entry.hold()
+    entry.expect(12 * BLOCK)
+    entry.append(bytes(12 * BLOCK))
+    entry.truncate(BLOCK)
+    entry.expect(12 * BLOCK)
+    entry.seal("00" * 32)
+    other.append(bytes(11 * BLOCK))
+    assert other.watermark == 14 * BLOCK
+
+
+def test_pinned_objects_in_use_keep_their_blocks(small: Cache) -> None:
+    """Among the objects in use it is those that are not pinned that lose blocks."""
+    pinned = small.filled("pinned", 6 * BLOCK)
+    pinned.pin()
+    pinned.hold()
+    other = small.ranged("other", 20 * BLOCK)
+    other.hold()
+    for block in range(20):
+        other.write(block, bytes(BLOCK))
+    assert pinned.whole
+    assert len(other.have) < 20
+
+
 def test_nobody_goes_in_vain(small: Cache) -> None:
     """When letting all go could not make room enough, nothing is let go."""
     small.filled("a", 4 * BLOCK)
@@ -222,6 +251,17 @@ def test_others_filling_the_disk_push_the_cache_back(small_disk: Path) -> None:
     cache.clock.now += ASK_EVERY
     cache.filled("c", 2 * BLOCK)
     assert keys(cache) == {"b", "c"}
+    cache.store.close()
+
+
+def test_the_disk_is_asked_before_anybody_goes(small_disk: Path) -> None:
+    """Room that another program gave back since the last look spares those who would have gone."""
+    cache = Cache(small_disk / "cache", keep_free=4 * BLOCK)
+    (small_disk / "foreign").write_bytes(bytes(6 * BLOCK))
+    cache.filled("a", 4 * BLOCK)
+    (small_disk / "foreign").unlink()
+    cache.filled("b", 4 * BLOCK)
+    assert keys(cache) == {"a", "b"}
     cache.store.close()
 
 

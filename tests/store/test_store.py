@@ -72,6 +72,7 @@ def test_drop_forgets(cache: Cache) -> None:
     cache.store.drop("a", 1)
     assert cache.store.find("a", 1) is None
     assert (cache.store.used, cache.store.pinned, cache.allocated()) == (0, 0, 0)
+    assert [each for each in (cache.folder / "objects").rglob("*") if each.is_file()] == []
 
 
 @pytest.mark.parametrize("junk", [b"", b"junk", bytes(500)])

@@ -1,0 +1,139 @@
+"""The work of bringing bytes: started here, run in the house's nursery, ended here.
+
+How it thinks: a job belongs to the house and not to who asked first, so a reader who goes away takes
+nothing from the others. However it ends, it leaves its blob in order: the failure remembered for a
+second, a pass that is not whole dropped, everybody who waits woken.
+
+What must always be true: no job raises into the nursery; a pass holds its place on the shelf until it
+ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import trio
+
+from musicfs.content.blob import Blob, Job, Trouble
+from musicfs.content.download import Download, Unsized
+from musicfs.content.links import Links, SongSource
+from musicfs.content.progress import Progress
+from musicfs.content.shelving import Shelving
+from musicfs.content.whole import Pass
+from musicfs.errors import BytesMissing, Changed, Misbehaved, MusicfsError, StoreError
+from musicfs.model import Span
+
+log = logging.getLogger("musicfs.content")
+
+_FAILED = 1.0  # seconds a failure answers for the next who ask (DESIGN §3)
+
+
+class Pulls(Protocol):
+    """What is needed of the network."""
+
+    async def pull(self, source: SongSource, sink: Download | Pass, slow: bool = False) -> None:
+        """Fill a sink."""
+        ...
+
+
+class Jobs:
+    """Every job under way."""
+
+    def __init__(self, nursery: trio.Nursery, wire: Pulls, shelving: Shelving, links: Links) -> None:
+        self._nursery, self._wire, self._shelving, self._links = nursery, wire, shelving, links
+
+    def start(self, blob: Blob, span: Span) -> Download:
+        """Begin to fetch a span."""
+        download = Download(blob, span, self._shelving)
+        blob.jobs.append(download)
+        self._nursery.start_soon(self._run, blob, download, False)
+        return download
+
+    def start_pass(self, blob: Blob) -> Job:
+        """Begin one pass over the whole."""
+        job: Job
+        if blob.inflate is not None:
+            job = Inflation(blob.inflate)
+            self._nursery.start_soon(self._run_inflation, blob, job)
+        else:
+            job = Pass(blob, self._shelving)
+            self._nursery.start_soon(self._run, blob, job, True)
+        blob.jobs.append(job)
+        # A pass holds its place for itself: it runs to its end, whoever still wants it.
+        self._shelving.hold(blob)
+        return job
+
+    async def _run(self, blob: Blob, sink: Download | Pass, slow: bool) -> None:
+        """Carry one job to its end; its failure goes to those who wait, never into the nursery."""
+        source = SongSource(self._links, blob.asset.song, blob.asset.form)
+        failure: MusicfsError | None = Misbehaved("the mount is being closed")
+        try:
+            failure = await self._tried(blob, lambda: self._wire.pull(source, sink, slow))
+            if isinstance(failure, Unsized):
+                blob.one_pass, failure = True, None
+        finally:
+            self._finished(sink.blob if isinstance(sink, Pass) else blob, sink, failure)
+
+    async def _run_inflation(self, blob: Blob, job: Inflation) -> None:
+        failure: MusicfsError | None = Misbehaved("the mount is being closed")
+        try:
+            self._shelving.sized(blob, blob.size)
+            failure = await self._tried(blob, lambda: job.inflate(blob))
+        except StoreError as full:
+            failure = full
+        finally:
+            self._finished(blob, job, failure)
+
+    async def _tried(self, blob: Blob, work: Callable[[], Awaitable[None]]) -> MusicfsError | None:
+        try:
+            await work()
+        except (Changed, Unsized) as turned:
+            return turned
+        except MusicfsError as failed:
+            log.log(failed.level, "%s: %s", blob.asset.key, failed)
+            return failed
+        except Exception:
+            log.exception("a job for %s broke", blob.asset.key)
+            return Misbehaved("an unexpected failure, see the log")
+        return None
+
+    def _finished(self, blob: Blob, job: Job, failure: MusicfsError | None) -> None:
+        blob.jobs.remove(job)
+        if not isinstance(job, Download):
+            self._shelving.release(blob)
+        if isinstance(failure, BytesMissing) and blob.asset.listed:
+            self._shelving.ledger.missed(blob.asset.key)
+        if failure is not None and not isinstance(failure, Changed):
+            blob.trouble = Trouble(failure, trio.current_time() + _FAILED)
+            blob.last_failure = failure
+        if blob.one_pass and not blob.whole:
+            # A pass is kept or dropped whole.
+            self._shelving.drop(blob)
+            if isinstance(job, Pass) and job.served:
+                self._shelving.abandon(blob)
+            elif blob.inflate is None and not blob.validator and not blob.holders:
+                blob.size = None
+        job.progress.finish(failure)
+        blob.ring()
+
+
+class Inflation:
+    """The job that inflates a stem onto its shelf."""
+
+    def __init__(self, inflate: Callable[[Blob], Awaitable[None]]) -> None:
+        self.progress = Progress(0)
+        self.inflate = inflate
+
+    def peek(self, start: int, stop: int) -> bytes | None:
+        """Nothing waits beside the shelf."""
+        return None
+
+    def will_reach(self, offset: int) -> bool:
+        """It comes by every byte."""
+        return True
+
+    def brings(self, stop: int) -> int:
+        """It goes to the end."""
+        return stop

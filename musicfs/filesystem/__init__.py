@@ -1,0 +1,11 @@
+"""The mount as questions and answers in our own words; no kernel, no network, no errno.
+
+finding      what a name stands for, what a folder holds
+sizing       what `stat` shows
+filesystem   the verbs, the kernel's references, the open files
+"""
+
+from musicfs.filesystem.filesystem import NEGATIVE, Filesystem
+from musicfs.filesystem.sizing import STEADY, Attributes
+
+__all__ = ["NEGATIVE", "STEADY", "Attributes", "Filesystem"]

@@ -1,0 +1,229 @@
+"""The verbs: look up, list, stat, open, read, close. It runs and is tested without a kernel.
+
+How it thinks: `finding` knows what names stand for, `sizing` what `stat` shows; here are the kernel's
+references, the open files, and the order of things at `open`: right version, not an indexer, exact size,
+and all that can be foreseen to fail, failing.
+
+What must always be true: an inode stands for one version of one file; whoever opens gets a handle that is
+released once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from musicfs.catalog import Catalog
+from musicfs.content import Asset, Content, Opened
+from musicfs.content.archive import Archives
+from musicfs.core import tree
+from musicfs.core.inodes import ROOT, Register
+from musicfs.core.tree import Entry, File, Folder, Node
+from musicfs.errors import (
+    BytesMissing,
+    Changed,
+    IsADirectory,
+    NoSuchEntry,
+    NotADirectory,
+    ScannerRefused,
+    UnknownHandle,
+    Withdrawn,
+)
+from musicfs.filesystem.finding import Finding
+from musicfs.filesystem.sizing import Attributes, Sizing
+from musicfs.model import SongRow, Span
+
+NEGATIVE = 10.0  # seconds the kernel may believe that a name does not exist (DESIGN §3)
+
+
+class Asks(Protocol):
+    """Who is asking."""
+
+    def is_scanner(self, tid: int) -> bool:
+        """Tell whether a thread belongs to an indexer or thumbnailer."""
+        ...
+
+
+@dataclass(slots=True)
+class Handle:
+    """An open file."""
+
+    file: File
+    opened: Opened
+
+
+class Filesystem:
+    """The mount, as questions and answers in our own words."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        catalog: Catalog,
+        content: Content,
+        archives: Archives,
+        callers: Asks,
+        deadline: float,
+        measure_minted: bool,
+        resized: Callable[[int], None] = lambda inode: None,
+    ) -> None:
+        self.catalog, self.content, self.archives = catalog, content, archives
+        self.finding = Finding(nursery, catalog, content, archives, deadline)
+        self.sizing = Sizing(nursery, catalog, content, archives, self.finding, measure_minted)
+        self._callers = callers
+        self.resized = resized
+        """Called with an inode whose size the kernel should ask for again."""
+        self.left: Callable[[int, str], None] = lambda parent, name: None
+        """Called with a folder's inode and a name that is no longer in it."""
+        catalog.on_left = self._left
+        self.register: Register[Node] = Register()
+        self._handles: dict[int, Handle] = {}
+        self._next = 1
+        self.scanners_refused = 0
+
+    # Nodes ---------------------------------------------------------------------------------------------
+
+    def node(self, inode: int) -> Node:
+        """Find what an inode number stands for.
+
+        Raises:
+            NoSuchEntry: the kernel should not know such a number.
+        """
+        if inode == ROOT:
+            return Folder(())
+        found: Node | None = self.register.get(inode)
+        if found is None:
+            raise NoSuchEntry("no such inode")
+        return found
+
+    def folder(self, inode: int) -> Folder:
+        """Find a folder by its number."""
+        node = self.node(inode)
+        if isinstance(node, File):
+            raise NotADirectory("it is a file")
+        return node
+
+    def shown(self, entry: Entry) -> tuple[Node, Attributes]:
+        """Give what a listing shows of an entry."""
+        node = self.finding.resolved(entry)
+        return node, self.sizing.attributes(node)
+
+    def _left(self, row: SongRow) -> None:
+        if row.song.service == "flowmusic":
+            self.left(tree.folder_inode(("flowmusic",)), f"{row.song.ident}.mp3")
+        else:
+            self.left(tree.folder_inode(("tempolor",)), row.song.ident)
+        if row.name is not None:
+            self.left(tree.folder_inode(("library",)), row.name)
+
+    # Lookup --------------------------------------------------------------------------------------------
+
+    async def lookup(self, parent: int, name: str) -> Attributes:
+        """Find a name in a folder; the kernel holds one more reference to it.
+
+        Raises:
+            NoSuchEntry: it does not exist.
+            MusicfsError: it cannot be said now.
+        """
+        node = await self.finding.find(self.folder(parent), name)
+        self.register.remember(node.inode, node)
+        return self.sizing.attributes(node)
+
+    def relative(self, inode: int, up: bool) -> Attributes:
+        """Give a node itself, or the folder above it; one more reference, like `lookup`."""
+        node = self.node(inode)
+        if up and isinstance(node, Folder) and node.path:
+            above = node.path[:-1]
+            node = Folder(above, node.row if len(above) >= 2 else None)
+        if node.inode != ROOT:
+            self.register.remember(node.inode, node)
+        return self.sizing.attributes(node)
+
+    # Listing -------------------------------------------------------------------------------------------
+
+    async def entries(self, inode: int) -> list[Entry]:
+        """List a folder, waiting for what was never seen.
+
+        Raises:
+            MusicfsError: it cannot be had; never an empty or partial list.
+        """
+        return await self.finding.entries(self.folder(inode))
+
+    # Stat ----------------------------------------------------------------------------------------------
+
+    async def getattr(self, inode: int) -> Attributes:
+        """Give what `stat` shows, asking byte servers that need no link for an exact size, briefly."""
+        node = self.node(inode)
+        if isinstance(node, File) and node.listed and not self.sizing.size(node)[1]:
+            await self.sizing.measure(node)
+        return self.sizing.attributes(node)
+
+    # Files ---------------------------------------------------------------------------------------------
+
+    async def open(self, inode: int, tid: int = 0) -> int:
+        """Open a file and give its handle.
+
+        Raises:
+            Changed: the inode is of a version that is no more; the kernel looks the name up again.
+            ScannerRefused: an indexer asks for what is not in the cache.
+            MusicfsError: it cannot be had.
+        """
+        node = self.node(inode)
+        if isinstance(node, Folder):
+            raise IsADirectory("it is a folder")
+        asset = Asset(node.row.song, node.form, node.listed)
+        if self.finding.version(asset) != node.version:
+            raise Changed("the service has other bytes now")
+        if self._callers.is_scanner(tid) and not self._cached(asset):
+            self.scanners_refused += 1
+            raise ScannerRefused("indexers are served what is in the cache only")
+        shown = self.sizing.size(node)
+        opened = await self._open(asset)
+        if opened.version != node.version:
+            opened.close()
+            raise Changed("the service has other bytes now")
+        if shown != (opened.size, True):
+            self.resized(inode)
+        handle, self._next = self._next, self._next + 1
+        self._handles[handle] = Handle(node, opened)
+        return handle
+
+    async def _open(self, asset: Asset) -> Opened:
+        try:
+            if asset.member is not None:
+                return await self.archives.open(asset)
+            return await self.content.open(asset)
+        except BytesMissing as missing:
+            if asset.listed:
+                raise
+            raise Withdrawn(str(missing)) from missing
+
+    def _cached(self, asset: Asset) -> bool:
+        return self.content.cached(asset) if asset.member is None else self.archives.cached(asset)
+
+    async def read(self, handle: int, offset: int, length: int) -> bytes | memoryview:
+        """Give exactly the bytes `[offset, offset + length)` of an open file, fewer only at its end."""
+        return await self._handle(handle).opened.read(Span(offset, offset + length))
+
+    def close(self, handle: int) -> None:
+        """Close a handle."""
+        self._handle(handle).opened.close()
+        del self._handles[handle]
+
+    def _handle(self, handle: int) -> Handle:
+        found = self._handles.get(handle)
+        if found is None:
+            raise UnknownHandle("no such handle")
+        return found
+
+    @property
+    def open_files(self) -> int:
+        """How many handles are open."""
+        return len(self._handles)
+
+    def shut(self) -> None:
+        """Close every handle, at the end."""
+        for handle in list(self._handles):
+            self.close(handle)
