@@ -20,7 +20,7 @@ from musicfs.content import Asset, Content
 from musicfs.content.archive import Archives
 from musicfs.core.tree import File, Folder, Node
 from musicfs.errors import MusicfsError
-from musicfs.filesystem.finding import Finding
+from musicfs.filesystem.finding import ASK, Finding
 from musicfs.model import Form
 
 STEADY = 300.0  # seconds the kernel may believe what cannot change by itself (DESIGN §3: minutes)
