@@ -147,6 +147,7 @@ class Withdrawn(UpstreamError):
 class BytesMissing(UpstreamError):
     """A listed thing whose bytes answer 404; the entry stays."""
 
+    level = logging.INFO
     remedy = "The service lists the song but has no bytes for this form; try another form."
 
 

@@ -84,9 +84,8 @@ class Archives:
     async def _learn(self, archive: Asset) -> Directory:
         try:
             reader = await self._content.open(archive, first=1)
-        except (BytesMissing, Withdrawn, Rejected) as refused:
+        except (BytesMissing, Withdrawn, Rejected):
             if self._settled(archive.song):
-                log.info("%s: the service has no stems: %s", archive.key, refused)
                 self._empty[archive.key] = trio.current_time() + 86_400.0  # asked again the next day
                 return Directory((), ())
             raise

@@ -86,7 +86,7 @@ class Mount:
             place = self.home / "notify"
             place.unlink(missing_ok=True)
             ready.bind(str(place))
-            ready.settimeout(READY)
+            ready.settimeout(STEP)
             with self.log_path.open("ab") as log:
                 self._process = subprocess.Popen(
                     [*self.program, "mount", str(self.path)],
@@ -95,13 +95,17 @@ class Mount:
                     stderr=log,
                     stdin=subprocess.DEVNULL,
                 )
-            try:
-                said = ready.recv(4096)
-            except TimeoutError:
-                self.kill()
-                raise AssertionError(f"the mount did not get ready:\n{self.log}") from None
+            said = self._await(ready)
         assert b"READY=1" in said, said
         return self
+
+    def _await(self, ready: socket.socket) -> bytes:
+        end = time.monotonic() + READY
+        while self.running and time.monotonic() < end:
+            with contextlib.suppress(TimeoutError):
+                return ready.recv(4096)
+        self.kill()
+        raise AssertionError(f"the mount did not get ready:\n{self.log}")
 
     def stop(self, number: int = signal.SIGTERM, limit: float = END) -> int:
         """End as a user would, and give the exit code."""
