@@ -10,6 +10,7 @@ translated, with `raise … from`, at the door it came in by.
     ├─ NotADirectory          ENOTDIR
     ├─ IsADirectory           EISDIR
     ├─ UnknownHandle          EBADF
+    ├─ StillListed            EBUSY    asked to forget what a service still has; never reaches the kernel
     ├─ Crowded                EBUSY    too many are already waiting for the same answer
     ├─ ScannerRefused         EACCES   an indexer asked for what is not in the cache
     ├─ Changed                ESTALE   the version is gone: the service has other bytes now
@@ -85,6 +86,13 @@ class UnknownHandle(MusicfsError):
     """The kernel named a handle that was never given out or is closed."""
 
     errno = errno.EBADF
+
+
+class StillListed(MusicfsError):
+    """`musicfs forget` was asked to let go of what a service still has."""
+
+    errno = errno.EBUSY
+    level = logging.INFO
 
 
 class Crowded(MusicfsError):

@@ -12,43 +12,33 @@ is changed in memory is also written behind.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import trio
-from cachetools import LRUCache
 
 from musicfs.catalog.listing import Converses, Pass, read_account
-from musicfs.core.census import absent, adopt, arrive, unnamed
-from musicfs.core.naming import Names
-from musicfs.errors import AccountBroken, Misbehaved, MusicfsError, StoreError, TooSlow, UpstreamError
-from musicfs.model import Account, Provider, Song, SongRow, State
+from musicfs.catalog.songs import Memory, Songs
+from musicfs.core.census import absent, arrive
+from musicfs.errors import (
+    AccountBroken,
+    Misbehaved,
+    MusicfsError,
+    NoSuchEntry,
+    StillListed,
+    StoreError,
+    TooSlow,
+    UpstreamError,
+    Withdrawn,
+)
+from musicfs.model import Account, Provider, SongRow
 
 log = logging.getLogger("musicfs.catalog")
 
 _FULL = 3600.0  # seconds between complete passes (DESIGN §3)
 _AGAIN = 15.0  # seconds before a service whose first listing failed is asked again by itself
-
-
-class Memory(Protocol):
-    """What outlives us."""
-
-    def songs(self) -> list[SongRow]:
-        """Every row there is."""
-        ...
-
-    async def save_songs(self, rows: list[SongRow]) -> None:
-        """Write rows."""
-        ...
-
-    def mark(self, name: str) -> str | None:
-        """Read a remembered word."""
-        ...
-
-    async def save_mark(self, name: str, value: str) -> None:
-        """Remember a word."""
-        ...
+_BY_ID = 20  # records asked for in one refresh: a lost account must not become a thousand questions
 
 
 @dataclass(slots=True)
@@ -66,12 +56,14 @@ class Standing:
     accounts: list[Account] = field(default_factory=list)
     troubles: dict[str, str] = field(default_factory=dict)
     """Account → why it could not be read at the last refresh; never printed with its name."""
+    doubted: dict[str, set[str]] = field(default_factory=dict)
+    """Account → songs that a pass lacked which was not believed."""
     changed_ns: int = 0
     """When its listed names last changed, in nanoseconds since the epoch."""
 
 
-class Catalog:
-    """Every song of every service."""
+class Catalog(Songs):
+    """Every song, and its refreshing."""
 
     def __init__(
         self,
@@ -83,84 +75,19 @@ class Catalog:
         listing_ttl: float,
         forget_after: float,
     ) -> None:
-        self._nursery, self._wire, self._memory, self._wall = nursery, wire, memory, wall
-        self.providers = providers
+        super().__init__(providers, memory, wall)
+        self._nursery, self._wire = nursery, wire
         self._ttl, self._forget_after = listing_ttl, forget_after
-        self._rows: dict[str, dict[str, SongRow]] = {slug: {} for slug in providers}
-        self._handles: dict[str, SongRow] = {}
-        self._guests: LRUCache[tuple[str, str], SongRow] = LRUCache(1024)
-        self._by_asked: LRUCache[str, SongRow] = LRUCache(1024)
         self._begun: dict[tuple[str, str], Pass] = {}
         """Passes that broke, by account: they go on where they broke."""
-        self._names = Names()
-        self._by_name: dict[str, SongRow] = {}
-        self.standing = {slug: Standing() for slug in providers}
-        self.generation = 0
-        """Rises whenever a listed name changes."""
-        self._last_birth = 0
+        self._refused: Counter[tuple[str, str]] = Counter()
+        """How often the record of a song that no page shows has answered 404."""
         self._settled = trio.Event()
-        self.on_left: Callable[[SongRow], None] = lambda row: None
-        """Called with a song whose names are no longer listed."""
-        self._load()
-
-    def _load(self) -> None:
-        for row in self._memory.songs():
-            self._last_birth = max(self._last_birth, row.birth)
-            if row.song.service in self._rows:
-                self._enter(row)
+        self.standing = {slug: Standing() for slug in providers}
         for slug, standing in self.standing.items():
-            changed = self._memory.mark(f"complete:{slug}")
+            changed = memory.mark(f"complete:{slug}")
             standing.complete = changed is not None
-            standing.changed_ns = int(changed or self._wall() * 1e9)
-
-    def _enter(self, row: SongRow) -> None:
-        self._rows[row.song.service][row.song.ident] = row
-        self._handles[row.song.handle] = row
-        if row.name is not None and row.name not in self._by_name:
-            self._names.hold(row.name)
-            self._by_name[row.name] = row
-
-    # Looking -------------------------------------------------------------------------------------------
-
-    def rows(self, service: str) -> Iterable[SongRow]:
-        """Give every listed, finished song of a service."""
-        return (row for row in self._rows[service].values() if row.listed and row.song.state is State.READY)
-
-    def row(self, service: str, ident: str) -> SongRow | None:
-        """Find a song by its uuid or item id, whatever its state, if a listing ever showed it."""
-        row = self._rows[service].get(ident)
-        return row if row is not None and row.listed else None
-
-    def by_handle(self, handle: str) -> SongRow | None:
-        """Find a song by its full id."""
-        row = self._handles.get(handle)
-        return row if row is not None and row.listed else None
-
-    def named(self, name: str) -> SongRow | None:
-        """Find a song by its folder in `library/`."""
-        row = self._by_name.get(name)
-        return row if row is not None and row.listed else None
-
-    def stems(self, row: SongRow) -> list[SongRow]:
-        """Give the clips that are a song's stems, eldest first."""
-        found = [one for one in self.rows(row.song.service) if one.parent == row.song.ident]
-        return sorted(found, key=lambda one: one.birth)
-
-    def guest(self, song: Song) -> SongRow:
-        """Take in a song that no listing shows."""
-        known = self._rows[song.service].get(song.ident)
-        if known is not None and known.listed:
-            return known
-        key = (song.service, song.ident)
-        if key not in self._guests:
-            born = song.created or self._wall()
-            self._guests[key] = SongRow(song=song, mtime_ns=int(born * 1e9), listed=False)
-        return self._guests[key]
-
-    def asked(self, handle: str) -> SongRow | None:
-        """Find what a record was asked for before, if it is finished; an unfinished one is asked again."""
-        row = self._by_asked.get(handle)
-        return row if row is not None and row.song.state is State.READY else None
+            standing.changed_ns = int(changed or wall() * 1e9)
 
     async def record(self, service: str, handle: str) -> SongRow:
         """Ask for one thing by its full id.
@@ -247,7 +174,7 @@ class Catalog:
             except UpstreamError as failed:
                 standing.troubles[account.ident] = str(failed)
                 failures.append(failed)
-        await self._follow_unfinished(service)
+        await self._follow_by_id(service)
         if failures:
             raise failures[0]
         if full:
@@ -268,52 +195,99 @@ class Catalog:
         await self._take(service, account, seen)
 
     async def _take(self, service: str, account: Account, seen: Pass) -> None:
-        now, rows = self._wall(), self._rows[service]
+        now, rows, standing = self._wall(), self._rows[service], self.standing[service]
         changed = arrive(rows, list(seen.songs.values()), now)
         if seen.complete:
-            leaving, believed = absent(rows.values(), account.ident, set(seen.songs), now, self._forget_after)
-            changed += leaving
-            if not believed:
+            missing = absent(rows.values(), account.ident, set(seen.songs), now, self._forget_after)
+            changed += missing.changed
+            standing.doubted[account.ident] = missing.doubted
+            if missing.doubted:
                 log.warning(
-                    "listing %s: a pass lacked over a quarter of an account and was not believed", service
+                    "listing %s: a pass lacked over a quarter of an account's songs and is not believed; "
+                    "if they are gone for good: musicfs forget ACCOUNT",
+                    service,
                 )
-        await self._keep(service, changed)
+        await self._show(service, changed)
 
-    async def _follow_unfinished(self, service: str) -> None:
-        """Ask for the jobs that were being made and that no page showed, by id."""
-        provider, now = self.providers[service], self._wall()
-        for row in [row for row in self._rows[service].values() if row.song.state is State.UNFINISHED]:
-            if row.lacks is None or not row.listed:
-                continue
-            try:
-                song = await self._wire.converse(provider.record(row.song.handle), background=True)
-            except UpstreamError as failed:
-                log.info("listing %s: an unfinished job cannot be read: %s", service, failed)
-            else:
-                await self._keep(service, arrive(self._rows[service], [song], now))
+    async def _show(self, service: str, changed: list[SongRow]) -> None:
+        if changed:
+            self.standing[service].changed_ns = int(self._wall() * 1e9)
+            await self.keep(changed)
 
-    async def _keep(self, service: str, changed: list[SongRow]) -> None:
-        """Write rows and show them; what cannot be written is shown all the same and said."""
-        if not changed:
+    async def _follow_by_id(self, service: str) -> None:
+        """Ask by id for TemPolor's songs that no page shows: unfinished ones, and ones that seem gone.
+
+        A record that answers says that the song exists; one that answers 404 twice says that it does not.
+        """
+        if self.providers[service].newest_first:
             return
-        changed = list({row.song.ident: row for row in changed}.values())
-        for row in changed:
-            if not row.birth:
-                self._last_birth += 1
-                row.birth = self._last_birth
-            self._enter(row)
-        await self._save(changed)
-        self.standing[service].changed_ns = int(self._wall() * 1e9)
-        self.generation += 1
-        for row in changed:
-            if not row.listed:
-                self.on_left(row)
+        lacking = [row for row in self._rows[service].values() if row.listed and row.lacks is not None]
+        for row in lacking[:_BY_ID]:
+            mark = (service, row.song.ident)
+            try:
+                song = await self._wire.converse(self.providers[service].record(row.song.handle), True)
+            except Withdrawn:
+                self._refused[mark] += 1
+                if self._refused[mark] >= 2:
+                    row.listed, row.lacks = False, None
+                    await self._show(service, [row])
+            except UpstreamError as failed:
+                log.info("listing %s: a song cannot be asked for by id: %s", service, failed)
+            else:
+                del self._refused[mark]
+                await self._show(service, arrive(self._rows[service], [song], self._wall()))
 
-    async def _save(self, rows: list[SongRow]) -> None:
-        try:
-            await self._memory.save_songs(rows)
-        except StoreError as failed:
-            log.error("names and dates could not be written down: %s", failed)
+    # Forgetting ----------------------------------------------------------------------------------------
+
+    async def forget_song(self, row: SongRow) -> int:
+        """Let go of a song that its service no longer lists; gives how many were let go.
+
+        Raises:
+            StillListed: the last complete listing shows it.
+        """
+        doubted = self.standing[row.song.service].doubted.get(row.song.account, set())
+        if row.lacks is None and row.song.ident not in doubted and self._account_is_linked(row):
+            raise StillListed("the service still lists this song; delete it there")
+        return await self._let_go(row.song.service, [row])
+
+    async def forget_account(self, account: str) -> int:
+        """Let go of what an account (an e-mail address or a user id) no longer lists.
+
+        Raises:
+            NoSuchEntry: no song is known of such an account.
+        """
+        mine = [
+            row
+            for per in self._rows.values()
+            for row in per.values()
+            if row.listed and row.song.account == account
+        ]
+        if not mine:
+            raise NoSuchEntry("no song of such an account is known")
+        gone = 0
+        for service, standing in self.standing.items():
+            doubted = standing.doubted.pop(account, set())
+            leaving = [
+                row
+                for row in mine
+                if row.song.service == service
+                and (row.song.ident in doubted or row.lacks is not None or not self._account_is_linked(row))
+            ]
+            gone += await self._let_go(service, leaving)
+        return gone
+
+    def _account_is_linked(self, row: SongRow) -> bool:
+        """Tell whether a song's account is linked; where accounts were not asked for yet, it is."""
+        accounts = self.standing[row.song.service].accounts
+        return not accounts or any(account.ident == row.song.account for account in accounts)
+
+    async def _let_go(self, service: str, rows: list[SongRow]) -> int:
+        for row in rows:
+            row.listed, row.lacks = False, None
+        await self._show(service, rows)
+        return len(rows)
+
+    # Completing ----------------------------------------------------------------------------------------
 
     async def _completed(self, service: str) -> None:
         """Take note of a refresh that read every account, and name what has no name yet.
@@ -323,18 +297,10 @@ class Catalog:
         """
         self.standing[service].complete = True
         if all(standing.complete for standing in self.standing.values()):
-            await self._name_songs()
+            await self.name_songs()
         mark, changed = f"complete:{service}", str(self.standing[service].changed_ns)
         if self._memory.mark(mark) != changed:
-            await self._memory.save_mark(mark, changed)
-
-    async def _name_songs(self) -> None:
-        rows = [row for per in self._rows.values() for row in per.values()]
-        changed = adopt(rows)
-        for row in unnamed(rows, list(self.providers)):
-            row.name = self._names.take(row.song.title, row.song.ident)
-            self._by_name[row.name] = row
-            changed.append(row)
-        if changed:
-            await self._save(changed)
-            self.generation += 1
+            try:
+                await self._memory.save_mark(mark, changed)
+            except StoreError as failed:
+                log.error("that %s was listed could not be written down: %s", service, failed)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from musicfs.model import Song, SongRow, State
 
@@ -48,27 +49,35 @@ def _with_account(song: Song, account: str) -> Song:
     return Song(**{**fields, "account": account})
 
 
-def absent(
-    rows: Iterable[SongRow], account: str, seen: set[str], now: float, forget_after: float
-) -> tuple[list[SongRow], bool]:
-    """Give the rows that a complete pass over `account` makes leave or doubt, and whether it was believed.
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What a complete pass over an account lacked."""
+
+    changed: list[SongRow]
+    """Rows that leave, or that are doubted for the first time."""
+    doubted: set[str]
+    """Songs lacking in a pass that is not believed: nothing changes."""
+
+
+def absent(rows: Iterable[SongRow], account: str, seen: set[str], now: float, forget_after: float) -> Missing:
+    """Judge what a complete pass over `account` lacked; times in seconds.
 
     A pass that lacks over a quarter (and at least 10) of an account's songs changes nothing.
     """
     mine = [row for row in rows if row.song.account == account and row.listed]
     lacking = [row for row in mine if row.song.ident not in seen]
     if len(lacking) >= 10 and len(lacking) * 4 > len(mine):
-        return [], False
+        return Missing([], {row.song.ident for row in lacking})
     changed: list[SongRow] = []
     for row in lacking:
-        if row.lacks is None:
+        if row.lacks is None or now < row.lacks:
+            # A clock that was set back must not keep a song for ever; it begins to count anew.
             row.lacks = now
             changed.append(row)
-        elif now - row.lacks >= forget_after or now < row.lacks:
-            # A clock that was set back must not keep a song for ever; it begins to count anew.
-            row.listed, row.lacks = (now < row.lacks), (now if now < row.lacks else None)
+        elif now - row.lacks >= forget_after:
+            row.listed, row.lacks = False, None
             changed.append(row)
-    return changed, True
+    return Missing(changed, set())
 
 
 def stem_of(title: str | None) -> tuple[str, str] | None:

@@ -79,6 +79,14 @@ class Sink(Protocol):
         ...
 
 
+class _Beyond(Exception):
+    """A strict byte server refused a range because it ends beyond the object, and told the length."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(total)
+        self.total = total
+
+
 @dataclass(slots=True)
 class Timing:
     """How long a single request may be silent, in seconds."""
@@ -110,6 +118,8 @@ class Puller:
             try:
                 await self._request(locator, source.form, sink, patience, timing)
                 return
+            except _Beyond as told:
+                sink.stop = told.total
             except LinkDead as dead:
                 source.expire(locator)
                 if renewed and sink.at - gained < _USEFUL:
@@ -161,9 +171,7 @@ class Puller:
             if not sink.take(data):
                 return
         if first:
-            if head.total != 0:
-                raise Misbehaved("the body is empty")
-            sink.begin(head)
+            raise Misbehaved("the body is empty")  # no song and no archive has no bytes
         if head.announced is not None and got < head.announced:
             raise Misbehaved("the body ended early")
         sink.end()
@@ -246,7 +254,7 @@ def _checked(answer: httpx.Response, locator: Locator, sink: Sink) -> Head:
     """
     status = answer.status_code
     if status == 416:
-        return _unsatisfied(answer, sink)
+        raise _unsatisfied(answer, sink)
     if status not in (200, 206):
         raise _refusal(status, locator)
     if answer.headers.get("content-encoding", "identity").lower() not in ("identity", ""):
@@ -265,11 +273,12 @@ def _checked(answer: httpx.Response, locator: Locator, sink: Sink) -> Head:
     return Head(found.span.start, found.total, True, mark, found.span.length)
 
 
-def _unsatisfied(answer: httpx.Response, sink: Sink) -> Head:
+def _unsatisfied(answer: httpx.Response, sink: Sink) -> Exception:
     found = headers.content_range(answer.headers.get("content-range"))
-    if found is not None and found.total == 0 and sink.at == 0:
-        return Head(0, 0, True, headers.validator(answer.headers, 0), None)
-    raise Misbehaved("the byte server has no such range (416)")
+    if found is not None and found.total is not None and sink.at < found.total < (sink.stop or 0):
+        # The first request is made without knowing the length; it is asked again for what there is.
+        return _Beyond(found.total)
+    return Misbehaved("the byte server has no such range (416)")
 
 
 def _refusal(status: int, locator: Locator) -> UpstreamError:

@@ -163,14 +163,15 @@ class Mount:
     def warnings(self) -> list[str]:
         """The lines of the log, since the last `check`, that a quiet run does not have."""
         lines = self.log.splitlines()[self._looked_at :]
-        return [line for line in lines if re.search(r"WARNING|ERROR|CRITICAL|Traceback", line)]
+        return [line for line in lines if re.search(r" (WARNING|ERROR|CRITICAL) |^Traceback", line)]
 
     def check(self) -> None:
         """Fail if the log holds what nobody declared; then begin anew."""
         found, expected = self.warnings(), self._expected
         self._looked_at, self._expected = len(self.log.splitlines()), []
         surprises = [line for line in found if not any(re.search(one, line) for one in expected)]
-        assert not surprises, "unexpected in the daemon's log; declare it with expect() or mend it"
+        said = "\n".join(surprises)
+        assert not surprises, f"in the daemon's log; declare it with expect() or mend it:\n{said}"
 
 
 def run(

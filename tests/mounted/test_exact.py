@@ -287,8 +287,8 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES)
 def test_lying_range_is_an_error(lie: str, stage: Stage) -> None:
-    """A shifted or missing Content-Range, a body too long or too short for it, or gzip in spite of identity is
-    an error, never other bytes; and once the server is honest the file is exact."""
+    """A shifted or missing Content-Range, a body too long or too short for it, or gzip in spite of
+    identity is an error, never other bytes; and once the server is honest the file is exact."""
     job, folder = stage.job()
     wav, wanted = folder / "song.wav", content(job.assets["wav"])
     stage.mount.expect(rf"tempolor.*{job.item}.*wav")
@@ -303,7 +303,7 @@ def test_odd_totals(lie: ContentRange, stage: Stage) -> None:
     """A Content-Range with `*` or a wrong total gives exact bytes or an error, never short or padded ones."""
     job, folder = stage.job()
     wav, wanted = folder / "song.wav", content(job.assets["wav"])
-    stage.mount.expect(rf"tempolor.*{job.item}.*wav")
+    stage.mount.expect(rf"tempolor.*{job.item}.*wav", "other bytes now")
     stage.service.twist(form="wav", role=Role.CDN, content_range=lie)
     assert outcome(wav, wanted) in ("exact", "EIO", "ESTALE")
     stage.service.clear()
@@ -346,7 +346,7 @@ def test_pass_with_other_bytes(stage: Stage) -> None:
     """An mp3 that is made anew with other bytes each time, and breaks in the middle, is never a
     mixture: a program gets one whole rendering or an error."""
     _, mp3 = stage.clip()
-    stage.mount.expect("flowmusic")
+    stage.mount.expect("flowmusic", "other bytes now")
     stage.service.twist(kind="mp3", framing=Framing.CHUNKED, restless=True)
     stage.service.twist(times=1, kind="mp3", cut=Cut(150_000))
     begin = len(stage.service.log)

@@ -256,8 +256,8 @@ def test_others_filling_the_disk_push_the_cache_back(small_disk: Path) -> None:
 
 def test_the_disk_is_asked_before_anybody_goes(small_disk: Path) -> None:
     """Room that another program gave back since the last look spares those who would have gone."""
-    cache = Cache(small_disk / "cache", keep_free=4 * BLOCK)
     (small_disk / "foreign").write_bytes(bytes(6 * BLOCK))
+    cache = Cache(small_disk / "cache", keep_free=4 * BLOCK)
     cache.filled("a", 4 * BLOCK)
     (small_disk / "foreign").unlink()
     cache.filled("b", 4 * BLOCK)

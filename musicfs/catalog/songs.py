@@ -1,0 +1,159 @@
+"""Every song known: by id, by name, by who listed it; kept over restarts.
+
+How it thinks: a row is never removed, only no longer listed, so that its name, date and number are its
+own for ever. Whatever changes here is shown at once and written behind the change; what cannot be written
+is shown all the same, and said.
+
+What must always be true: births, names and parents are given once; two songs never share a name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from cachetools import LRUCache
+
+from musicfs.core.census import adopt, unnamed
+from musicfs.core.naming import Names
+from musicfs.errors import StoreError
+from musicfs.model import Provider, Song, SongRow, State
+
+log = logging.getLogger("musicfs.catalog")
+
+_GUESTS = 1024  # songs kept in mind that were only asked for by name
+
+
+class Memory(Protocol):
+    """What outlives us."""
+
+    def songs(self) -> list[SongRow]:
+        """Every row there is."""
+        ...
+
+    async def save_songs(self, rows: list[SongRow]) -> None:
+        """Write rows."""
+        ...
+
+    def mark(self, name: str) -> str | None:
+        """Read a remembered word."""
+        ...
+
+    async def save_mark(self, name: str, value: str) -> None:
+        """Remember a word."""
+        ...
+
+
+class Songs:
+    """The book of songs."""
+
+    def __init__(self, providers: Mapping[str, Provider], memory: Memory, wall: Callable[[], float]) -> None:
+        self.providers = providers
+        self._memory, self._wall = memory, wall
+        self._rows: dict[str, dict[str, SongRow]] = {slug: {} for slug in providers}
+        self._handles: dict[str, SongRow] = {}
+        self._children: dict[str, dict[str, SongRow]] = {}
+        self._guests: LRUCache[tuple[str, str], SongRow] = LRUCache(_GUESTS)
+        self._by_asked: LRUCache[str, SongRow] = LRUCache(_GUESTS)
+        self._names = Names()
+        self._by_name: dict[str, SongRow] = {}
+        self._last_birth = 0
+        self.generation = 0
+        """Rises whenever a listed name changes."""
+        self.on_left: Callable[[SongRow], None] = lambda row: None
+        """Called with a song whose names are no longer listed."""
+        for row in memory.songs():
+            self._last_birth = max(self._last_birth, row.birth)
+            if row.song.service in self._rows:
+                self._enter(row)
+
+    def _enter(self, row: SongRow) -> None:
+        self._rows[row.song.service][row.song.ident] = row
+        self._handles[row.song.handle] = row
+        if row.parent is not None:
+            self._children.setdefault(row.parent, {})[row.song.ident] = row
+        if row.name is not None and row.name not in self._by_name:
+            self._names.hold(row.name)
+            self._by_name[row.name] = row
+
+    # Looking -------------------------------------------------------------------------------------------
+
+    def rows(self, service: str) -> Iterable[SongRow]:
+        """Give every listed, finished song of a service."""
+        return (row for row in self._rows[service].values() if row.listed and row.song.state is State.READY)
+
+    def row(self, service: str, ident: str) -> SongRow | None:
+        """Find a song by its uuid or item id, whatever its state, if a listing ever showed it."""
+        row = self._rows[service].get(ident)
+        return row if row is not None and row.listed else None
+
+    def by_handle(self, handle: str) -> SongRow | None:
+        """Find a song by its full id."""
+        row = self._handles.get(handle)
+        return row if row is not None and row.listed else None
+
+    def named(self, name: str) -> SongRow | None:
+        """Find a song by its folder in `library/`."""
+        row = self._by_name.get(name)
+        return row if row is not None and row.listed else None
+
+    def stems(self, row: SongRow) -> list[SongRow]:
+        """Give the clips that are a song's stems, eldest first."""
+        mine = self._children.get(row.song.ident, {}).values()
+        found = [one for one in mine if one.listed and one.song.state is State.READY]
+        return sorted(found, key=lambda one: one.birth)
+
+    def guest(self, song: Song) -> SongRow:
+        """Take in a song that no listing shows."""
+        known = self._rows[song.service].get(song.ident)
+        if known is not None and known.listed:
+            return known
+        key = (song.service, song.ident)
+        if key not in self._guests:
+            born = song.created or self._wall()
+            self._guests[key] = SongRow(song=song, mtime_ns=int(born * 1e9), listed=False)
+        return self._guests[key]
+
+    def asked(self, handle: str) -> SongRow | None:
+        """Find what a record was asked for before, if it is finished; an unfinished one is asked again."""
+        row = self._by_asked.get(handle)
+        return row if row is not None and row.song.state is State.READY else None
+
+    # Changing ------------------------------------------------------------------------------------------
+
+    async def keep(self, changed: list[SongRow]) -> None:
+        """Show rows as they are now, and write them."""
+        if not changed:
+            return
+        changed = list({row.song.ident: row for row in changed}.values())
+        for row in changed:
+            if not row.birth:
+                self._last_birth += 1
+                row.birth = self._last_birth
+            self._enter(row)
+        await self._save(changed)
+        self.generation += 1
+        for row in changed:
+            if not row.listed:
+                self.on_left(row)
+
+    async def _save(self, rows: list[SongRow]) -> None:
+        try:
+            await self._memory.save_songs(rows)
+        except StoreError as failed:
+            log.error("names and dates could not be written down: %s", failed)
+
+    async def name_songs(self) -> None:
+        """Give folders in `library/` to songs that have none, the eldest first, and stems to their songs."""
+        rows = [row for per in self._rows.values() for row in per.values()]
+        changed = adopt(rows)
+        for row in changed:
+            self._enter(row)
+        for row in unnamed(rows, list(self.providers)):
+            row.name = self._names.take(row.song.title, row.song.ident)
+            self._by_name[row.name] = row
+            changed.append(row)
+        if changed:
+            await self._save(changed)
+            self.generation += 1
