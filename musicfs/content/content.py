@@ -62,7 +62,8 @@ class Content:
         known = self._shelving.ledger.known(asset.key)
         if known.size is not None:
             return Facts(known.size, True, known.version)
-        return Facts(asset.guess(), False, known.version)
+        one_pass = known.one_pass or self._shelving.made_anew(asset)
+        return Facts(asset.guess(), False, known.version, one_pass)
 
     def hidden(self, asset: Asset) -> bool:
         """Tell whether a form answered 404 so often that it is not listed for now."""

@@ -20,6 +20,8 @@ class Facts:
     size: int
     exact: bool
     version: int
+    one_pass: bool = False
+    """True: nothing short of fetching it whole tells its length."""
 
 
 class Entry(Protocol):

@@ -42,7 +42,7 @@ class Shelving:
         made_anew: Callable[[Asset], bool],
         changed: Callable[[Key], None],
     ) -> None:
-        self.shelf, self.ledger, self._made_anew, self._changed = shelf, ledger, made_anew, changed
+        self.shelf, self.ledger, self.made_anew, self._changed = shelf, ledger, made_anew, changed
         self.blobs: dict[Key, Blob] = {}
         self._loose: LRUCache[tuple[Key, int, int], bytes] = LRUCache(_LOOSE, getsizeof=len)
 
@@ -66,7 +66,7 @@ class Shelving:
     def _built(self, asset: Asset, known: Known) -> Blob:
         blob = Blob(asset, known.version)
         blob.size, blob.validator = known.size, known.validator
-        blob.one_pass = known.one_pass or self._made_anew(asset)
+        blob.one_pass = known.one_pass or self.made_anew(asset)
         blob.entry = self.shelf.find(str(asset.key), known.version)
         blob.blind = blob.one_pass and bool(known.validator) and not blob.whole
         self._give_memory(blob)

@@ -89,10 +89,10 @@ class Sizing:
 
     async def measure(self, file: File) -> None:
         """Ask for a file's size and its neighbours'; what is not known in time stays an estimate."""
+        if not self._measurable(file):
+            return
         done = trio.Event()
         wanted = [one for one in self._neighbours(file) if self._measurable(one)][:_SIBLINGS]
-        if not any(one.inode == file.inode for one in wanted):
-            return
         for one in wanted:
             self._nursery.start_soon(self._measure_one, one, done if one.inode == file.inode else None)
         with trio.move_on_after(ASK):
@@ -115,7 +115,10 @@ class Sizing:
     def _measurable(self, file: File) -> bool:
         provider = self._catalog.providers[file.row.song.service]
         asset = Asset(file.row.song, file.form, file.listed)
-        if asset.member is not None or self._content.facts(asset).exact or self._content.blob(asset).one_pass:
+        if asset.member is not None:
+            return False
+        facts = self._content.facts(asset)
+        if facts.exact or facts.one_pass:
             return False
         return provider.free(file.row.song, file.form) or self._measure_minted
 
