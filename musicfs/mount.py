@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
+from urllib.request import getproxies
 
 import msgspec
 import trio
@@ -103,7 +104,10 @@ def _doors(settings: Settings, token: Token, demo: bool) -> Doors:
     if demo:
         return doors_to(Service.demo(time.time, token=token.reveal()), token.reveal())
     ca_file = str(settings.ca_file) if settings.ca_file else None
-    return Doors.to_the_world(settings.api_url, settings.media_url, token.reveal(), ca_file)
+    # The environment's proxies are taken only if the user says so: they would see every host we ask.
+    named = getproxies() if settings.proxy else {}
+    proxy = named.get("https") or named.get("all")
+    return Doors.to_the_world(settings.api_url, settings.media_url, token.reveal(), ca_file, proxy)
 
 
 class _House:

@@ -95,7 +95,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that a kernel request may wait for the network."""
     ca_file: Place | None = None
     proxy: Switch = False
-    xattrs: Switch = False
     allow_other: Switch = False
     uid: Number | None = None
     gid: Number | None = None

@@ -137,8 +137,11 @@ def public(address: str) -> bool:
 class Pool(httpx.AsyncBaseTransport):
     """httpcore's connection pool as an httpx transport, on a network of our choice."""
 
-    def __init__(self, network: httpcore.AsyncNetworkBackend, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, network: httpcore.AsyncNetworkBackend, tls: ssl.SSLContext, proxy: str | None = None
+    ) -> None:
         self._pool = httpcore.AsyncConnectionPool(
+            proxy=httpcore.Proxy(proxy) if proxy else None,
             ssl_context=tls,
             max_connections=None,
             max_keepalive_connections=32,
@@ -195,9 +198,11 @@ class Doors:
         self.bytes = _client(_BytesDoor(inner))
 
     @classmethod
-    def to_the_world(cls, api_url: str, media_url: str, token: str, ca_file: str | None) -> Doors:
+    def to_the_world(
+        cls, api_url: str, media_url: str, token: str, ca_file: str | None, proxy: str | None
+    ) -> Doors:
         """Build the doors to the real network."""
-        return cls(api_url, token, real_network(api_url, media_url, ca_file))
+        return cls(api_url, token, real_network(api_url, media_url, ca_file, proxy))
 
     async def aclose(self) -> None:
         """Close both."""
@@ -256,17 +261,22 @@ def origin_of(url: httpx.URL) -> str:
     return f"{url.scheme}://{url.host}:{port}"
 
 
-def real_network(api_url: str, media_url: str, ca_file: str | None) -> httpx.AsyncBaseTransport:
-    """Build the way to the real world.
+def real_network(
+    api_url: str, media_url: str, ca_file: str | None, proxy: str | None = None
+) -> httpx.AsyncBaseTransport:
+    """Build the way to the real world, through an http(s) `proxy` if one is given.
 
     The hosts the user named in the settings may live at private addresses; nobody else's may. Where the API
-    itself lives on loopback, so may the byte servers it names (a test service, a gateway).
+    itself lives on loopback, so may the byte servers it names (a test service, a gateway). A proxy resolves
+    names itself: then it is the proxy that decides which addresses can be reached.
     """
     tls = ssl.create_default_context(cafile=ca_file)
     inside = {httpx.URL(api_url).host, httpx.URL(media_url).host}
     if httpx.URL(api_url).host in LOOPBACK:
         inside |= LOOPBACK
-    return Pool(Network(inside), tls)
+    if proxy:
+        inside.add(httpx.URL(proxy).host)
+    return Pool(Network(inside), tls, proxy)
 
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})

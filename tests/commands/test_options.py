@@ -14,7 +14,7 @@ from musicfs.errors import ConfigError
     ("text", "wanted"),
     [
         ("", {}),
-        ("xattrs", {"xattrs": "true"}),
+        ("proxy", {"proxy": "true"}),
         ("cache_size=10G,deadline=5", {"cache_size": "10G", "deadline": "5"}),
         ("cache-size=10G", {"cache_size": "10G"}),
         ("a=x=y", {"a": "x=y"}),

@@ -35,7 +35,7 @@ def test_defaults_are_the_documented_ones() -> None:
 def test_layers_win_in_their_order(tmp_path: Path, user_config: Path) -> None:
     """Command line, environment, --config, the user's file, the system's, default: the first wins."""
     system = write(
-        tmp_path / "etc/config.toml", "deadline = 5\nlisting_ttl = 5\nforget_after = 5\nxattrs = true"
+        tmp_path / "etc/config.toml", "deadline = 5\nlisting_ttl = 5\nforget_after = 5\nproxy = true"
     )
     write(user_config, "deadline = 4\nlisting_ttl = 4\nforget_after = 4\ncache_size = '4K'")
     mine = write(tmp_path / "work.toml", "deadline = 3\nlisting_ttl = 3\nforget_after = 3")
@@ -43,13 +43,13 @@ def test_layers_win_in_their_order(tmp_path: Path, user_config: Path) -> None:
     loaded = load({"deadline": "1"}, environ, mine)
     chosen = loaded.settings
     assert (chosen.deadline, chosen.listing_ttl, chosen.forget_after, chosen.cache_size) == (1, 2, 3, 4096)
-    assert chosen.xattrs is True
+    assert chosen.proxy is True
     assert chosen.sizes == "estimate"
     assert loaded.origins["deadline"] == "the command line"
     assert loaded.origins["listing_ttl"] == "MUSICFS_LISTING_TTL"
     assert loaded.origins["forget_after"] == str(mine)
     assert loaded.origins["cache_size"] == str(user_config)
-    assert loaded.origins["xattrs"] == str(system)
+    assert loaded.origins["proxy"] == str(system)
     assert loaded.origins["sizes"] == "default"
 
 
@@ -79,7 +79,7 @@ def test_a_size_in_words_is_the_size_in_bytes(count: int, letter: str) -> None:
 def test_text_becomes_the_type_of_its_field(tmp_path: Path) -> None:
     """Environment and -o say everything as text; lists are cut at commas, commands as a shell would."""
     chosen = load(
-        {"xattrs": "true", "umask": "022", "uid": "1000", "scanners": "tumblerd, baloo_file"},
+        {"allow_other": "true", "umask": "022", "uid": "1000", "scanners": "tumblerd, baloo_file"},
         {
             "MUSICFS_TOKEN_COMMAND": "pass show 'my token'",
             "MUSICFS_CACHE_DIR": str(tmp_path),
@@ -87,7 +87,7 @@ def test_text_becomes_the_type_of_its_field(tmp_path: Path) -> None:
         },
         None,
     ).settings
-    assert chosen.xattrs is True
+    assert chosen.allow_other is True
     assert (chosen.umask, chosen.uid) == (0o022, 1000)
     assert chosen.scanners == ("tumblerd", "baloo_file")
     assert chosen.token_command == ("pass", "show", "my token")
@@ -112,7 +112,7 @@ def test_paths_in_a_file_are_relative_to_it(tmp_path: Path, home: Path) -> None:
         ("deadline = 0", r"deadline must be a number of seconds above 0"),
         ("deadline = inf", r"deadline must be a number of seconds above 0"),
         ("deadline = true", r"deadline must be a number of seconds above 0"),
-        ("xattrs = 'yes'", r"xattrs must be true or false"),
+        ("proxy = 'yes'", r"proxy must be true or false"),
         ("sizes = 'guess'", r"sizes must be estimate or exact"),
         ("cache_size = '10X'", r"cache_size must be a size"),
         ("cache_size = -1", r"cache_size must be a size"),
