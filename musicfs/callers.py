@@ -1,13 +1,15 @@
 """Who is asking: the program behind a request's thread id.
 
 How it thinks: FUSE gives the id of the thread that called. `/proc/<tid>/exe` of any thread is its
-program's file; `comm` is only what the thread calls itself (`pool-tumblerd`, `ThreadPoolForeg`). A
-program is asked for once and remembered by id, start time and comm: ids are used again, and an exec keeps
-id and start time but changes comm. So a known caller costs one small read of `/proc/<tid>/stat`.
+program's file; `comm` is only what the thread calls itself (`pool-tumblerd`, `ThreadPoolForeg`). The link
+is read each time, 3 microseconds, and nothing is remembered: ids are used again, an exec changes the
+program but neither id nor start time, and reading `stat` to notice either costs three times as much. The
+link of another user's program (root's nightly `updatedb` on a user's mount) cannot be read; there the name
+it was started by stands in, which it could lie about to its own loss only.
 
-What must always be true: nothing here raises; a caller that is gone, in another PID namespace, or not
-ours to look at is `?` and not a scanner, because refusing a person's player is worse than feeding an
-indexer.
+What must always be true: nothing here raises; a caller that is gone or in a PID namespace outside ours is
+`?` and not a scanner, because refusing a person's player is worse than feeding an indexer.
+It refuses to look through an interpreter: a script is `python3.11` or `dash`, as any player written so is.
 """
 
 from __future__ import annotations
@@ -16,50 +18,42 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from cachetools import LRUCache
-
-REMEMBERED = 1024
-"""Callers; a busy desktop has a few dozen threads that read music at a time."""
-
 UNKNOWN = "?"
+
+_DELETED = " (deleted)"  # behind the name of an upgraded program that still runs its old file
+_ARGV0 = 4096  # bytes; no path is longer
 
 
 class Callers:
-    """The programs that have asked lately."""
+    """The programs that ask."""
 
     def __init__(self, scanners: Collection[str], proc: Path = Path("/proc")) -> None:
         """Take the basenames of the executables that count as scanners."""
-        self._scanners = frozenset(scanners)
+        self._scanners = frozenset(scanners) - {UNKNOWN}
         self._proc = os.fspath(proc)
-        self._names: LRUCache[tuple[int, bytes, bytes], str] = LRUCache(REMEMBERED)
 
     def name(self, tid: int) -> str:
         """Say the basename of the executable behind a process or thread id, or `?`."""
         try:
-            key = (tid, *self._stat(tid))
-            name = self._names.get(key)
-            if name is None:
-                target = os.readlink(f"{self._proc}/{tid}/exe")
-                # An upgraded program that still runs shows its old file with this mark.
-                name = self._names[key] = os.path.basename(target.removesuffix(" (deleted)"))
-        except (OSError, ValueError):
+            program = os.readlink(f"{self._proc}/{tid}/exe").removesuffix(_DELETED)
+        except PermissionError:
+            program = self._started_as(tid)
+        except OSError:
             return UNKNOWN
-        return name
+        return os.path.basename(program) or UNKNOWN
 
     def is_scanner(self, tid: int) -> bool:
         """Say whether an indexer or thumbnailer is asking."""
         return self.name(tid) in self._scanners
 
-    def _stat(self, tid: int) -> tuple[bytes, bytes]:
-        """Read start time (clock ticks since boot) and comm; ValueError where the line has another shape."""
-        descriptor = os.open(f"{self._proc}/{tid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    def _started_as(self, tid: int) -> str:
+        """Give the first word of a command line; empty if it has none or is not to be seen either."""
         try:
-            line = os.read(descriptor, 1024)
-        finally:
-            os.close(descriptor)
-        # The comm stands in brackets and may hold brackets and spaces itself.
-        before, bracket, after = line.rpartition(b")")
-        fields = after.split()
-        if not bracket or len(fields) < 20:
-            raise ValueError("not a stat line")
-        return fields[19], before.partition(b"(")[2]
+            descriptor = os.open(f"{self._proc}/{tid}/cmdline", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                words = os.read(descriptor, _ARGV0)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return ""
+        return os.fsdecode(words.partition(b"\0")[0])

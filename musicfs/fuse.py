@@ -113,7 +113,11 @@ class Kernel(pyfuse3.Operations):
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         """Take back references."""
         for inode, times in inode_list:
-            self._files.register.forget(inode, times)
+            try:
+                self._files.register.forget(inode, times)
+            except Exception:
+                # There is no answer to put an errno into, so this handler has its own small wall.
+                log.exception("forget broke")
 
     @_wall
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:

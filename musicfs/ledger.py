@@ -86,7 +86,11 @@ class Ledger:
         while True:
             await self._noted.wait()
             self._noted = trio.Event()
-            await self.flush()
+            try:
+                await self.flush()
+            except Exception:
+                # What was lost is asked for again one day; the mount has to live.
+                log.exception("writing down lengths and versions broke")
 
     async def flush(self) -> None:
         """Write what is still unwritten."""

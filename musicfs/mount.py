@@ -39,6 +39,7 @@ from musicfs.ledger import Ledger
 from musicfs.report import Report
 from musicfs.state import State
 from musicfs.store import Entry, Kind, Store
+from musicfs.tending import Tending
 from musicfs.wire import Doors, Wire
 from musicfs.wire.embedded import doors_to
 
@@ -153,11 +154,13 @@ class _House:
         )
         kernel = fuse.Kernel(self.files, settings.deadline, owner, self._room, self._failed)
         report = Report(self.files, self._wire.tally, self._store.snapshot, mountpoint, self.errors)
+        tending = Tending(nursery, self.files, self._store, time.time)
+        answer = control_server.by_verb({**report.verbs, **tending.verbs})
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             fuse.connect(kernel, str(mountpoint), _options(settings, paths.profile))
             try:
                 with control.register(paths.runtime, mountpoint, paths.socket):
-                    await nursery.start(control_server.serve, paths.socket, report.answer)
+                    await nursery.start(control_server.serve, paths.socket, answer)
                     nursery.start_soon(_end_on, signals)
                     nursery.start_soon(self._announce, mountpoint)
                     await fuse.serve()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ import trio
 import musicfs
 from musicfs.content import Asset
 from musicfs.core.tree import File
-from musicfs.errors import MusicfsError, NoSuchEntry
+from musicfs.errors import MusicfsError
 from musicfs.filesystem import Filesystem
 
 
@@ -49,13 +49,16 @@ class Report:
         self._errors = errors
         self._began = trio.current_time()
 
-    async def answer(self, verb: str, args: dict[str, Any]) -> dict[str, Any]:
-        """Answer one request of the control socket."""
-        if verb == "status":
-            return self.status()
-        if verb == "why":
-            return await self.why(str(args.get("path", "")))
-        raise NoSuchEntry(f"the daemon knows no verb {verb!r}")
+    @property
+    def verbs(self) -> Mapping[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]]:
+        """What can be asked on the control socket, by name."""
+        return {"status": self._told_status, "why": self._told_why}
+
+    async def _told_status(self, args: dict[str, Any]) -> dict[str, Any]:
+        return self.status()
+
+    async def _told_why(self, args: dict[str, Any]) -> dict[str, Any]:
+        return await self.why(str(args.get("path", "")))
 
     def status(self) -> dict[str, Any]:
         """Tell the state of the whole."""

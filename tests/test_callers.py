@@ -1,40 +1,74 @@
-"""Who is asking: by the executable, through exec, death and reuse."""
+"""Who is asking: by the executable, through exec, upgrade, death and other users."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from musicfs.callers import Callers
 
-
-def stat_line(comm: str, start: int) -> str:
-    return f"7 ({comm}) S " + " ".join(["0"] * 18) + f" {start} " + " ".join(["0"] * 30)
+NOBODY = 65534  # the user and group id that owns nothing
 
 
-def fake_proc(root: Path, tid: int, comm: str, start: int, exe: str) -> Path:
-    folder = root / str(tid)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "stat").write_text(stat_line(comm, start))
-    (folder / "exe").unlink(missing_ok=True)
-    (folder / "exe").symlink_to(exe)
-    return folder
+def program(folder: Path, name: str, mode: int = 0o755) -> Path:
+    """Give `cat` under another name: it lives until its standard input ends."""
+    path = folder / name
+    shutil.copy(shutil.which("cat") or "/bin/cat", path)
+    path.chmod(mode)
+    return path
+
+
+@contextlib.contextmanager
+def started(*words: str | Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program for as long as the block lasts; it has become itself when Popen returns."""
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def say(process: subprocess.Popen[bytes], line: bytes) -> None:
+    """Write a line to a program."""
+    assert process.stdin is not None
+    process.stdin.write(line)
+
+
+def hear(process: subprocess.Popen[bytes]) -> bytes:
+    """Read a line from a program."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    """Look with the eyes of another user, if we are root; else we are no more than a user anyway."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
 
 
 def test_a_real_program_is_known_by_its_executable(tmp_path: Path) -> None:
-    """A copy of `sleep` called tumblerd is tumblerd, and a scanner if the list says so."""
-    program = tmp_path / "tumblerd"
-    shutil.copy(shutil.which("sleep") or "/bin/sleep", program)
-    with subprocess.Popen([program, "60"]) as process:
-        try:
-            assert Callers({"tumblerd"}).name(process.pid) == "tumblerd"
-            assert Callers({"tumblerd"}).is_scanner(process.pid)
-            assert not Callers({"baloo_file"}).is_scanner(process.pid)
-        finally:
-            process.kill()
+    """A copy of `cat` called tumblerd is tumblerd, and a scanner if the list says so."""
+    with started(program(tmp_path, "tumblerd")) as process:
+        assert Callers({"tumblerd"}).name(process.pid) == "tumblerd"
+        assert Callers({"tumblerd"}).is_scanner(process.pid)
+        assert not Callers({"baloo_file"}).is_scanner(process.pid)
 
 
 def test_a_thread_is_its_program() -> None:
@@ -58,52 +92,69 @@ def test_a_thread_is_its_program() -> None:
 
 
 def test_a_vanished_process_is_nobody_and_no_scanner() -> None:
-    """Neither an ended process nor the kernel's own id 0 is a scanner, even if `?` is on the list."""
+    """Neither an ended process nor 0, a caller outside our PID namespace, is a scanner, even with `?` listed."""
     process = subprocess.Popen(["true"])
     process.wait()
-    callers = Callers({"true"})
+    callers = Callers({"true", "?"})
     assert callers.name(process.pid) == "?"
     assert callers.name(0) == "?"
     assert not callers.is_scanner(process.pid)
+    assert not callers.is_scanner(0)
 
 
-def test_a_known_caller_costs_no_second_look_at_its_executable(tmp_path: Path) -> None:
-    """Once known, the exe link is not read again: it may even be gone."""
-    folder = fake_proc(tmp_path, 7, "pool-x", 100, "/usr/bin/cp")
-    callers = Callers((), tmp_path)
-    assert callers.name(7) == "cp"
-    (folder / "exe").unlink()
-    assert callers.name(7) == "cp"
+def test_an_exec_is_noticed_though_id_and_comm_stay(tmp_path: Path) -> None:
+    """A wrapper called tumblerd is its shell until it becomes the real tumblerd, in the same process."""
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    wrapper = tmp_path / "tumblerd"
+    wrapper.write_text(f'#!/bin/sh\necho shell\nread -r go\nexec "{program(inside, "tumblerd")}"\n')
+    wrapper.chmod(0o755)
+    callers = Callers({"tumblerd"})
+    with started(wrapper) as process:
+        assert hear(process) == b"shell\n"
+        assert callers.name(process.pid) == os.path.basename(os.path.realpath("/bin/sh"))
+        assert not callers.is_scanner(process.pid)
+        say(process, b"go\nhere\n")
+        assert hear(process) == b"here\n"
+        assert callers.is_scanner(process.pid)
 
 
-def test_an_id_used_again_and_an_exec_are_noticed(tmp_path: Path) -> None:
-    """Another start time or another comm is another program."""
-    callers = Callers((), tmp_path)
-    fake_proc(tmp_path, 7, "bash", 100, "/bin/bash")
-    assert callers.name(7) == "bash"
-    fake_proc(tmp_path, 7, "cp", 100, "/bin/cp")
-    assert callers.name(7) == "cp"
-    fake_proc(tmp_path, 7, "cp", 200, "/opt/other")
-    assert callers.name(7) == "other"
-
-
-def test_brackets_and_spaces_in_a_comm_do_not_confuse(tmp_path: Path) -> None:
-    """A thread may call itself `) S 1 (`."""
-    callers = Callers((), tmp_path)
-    fake_proc(tmp_path, 7, ") S 1 (", 100, "/bin/a")
-    assert callers.name(7) == "a"
-    fake_proc(tmp_path, 7, ") S 1 (", 101, "/bin/b")
-    assert callers.name(7) == "b"
+def test_a_script_is_its_interpreter(tmp_path: Path) -> None:
+    """A Python script called tumblerd is python: its name is nowhere but in its arguments."""
+    script = tmp_path / "tumblerd"
+    script.write_text(f"#!{sys.executable}\nprint('here', flush=True)\ninput()\n")
+    script.chmod(0o755)
+    with started(script) as process:
+        assert hear(process) == b"here\n"
+        assert Callers(()).name(process.pid) == os.path.basename(os.path.realpath(sys.executable))
 
 
 def test_an_upgraded_program_keeps_its_name(tmp_path: Path) -> None:
-    """The kernel marks a replaced file as deleted; the mark is not part of the name."""
-    fake_proc(tmp_path, 7, "t", 1, "/usr/lib/tumblerd (deleted)")
-    assert Callers({"tumblerd"}, tmp_path).is_scanner(7)
+    """A running program whose file was replaced, as by a package upgrade, is who it was."""
+    path = program(tmp_path, "tumblerd")
+    with started(path) as process:
+        program(tmp_path, "tumblerd.dpkg-new").rename(path)
+        assert os.readlink(f"/proc/{process.pid}/exe").endswith(" (deleted)")
+        assert Callers({"tumblerd"}).is_scanner(process.pid)
 
 
-def test_a_line_of_another_shape_is_nobody(tmp_path: Path) -> None:
-    """An odd stat line gives `?` and no exception."""
-    folder = fake_proc(tmp_path, 7, "t", 1, "/bin/t")
-    (folder / "stat").write_text("nonsense")
-    assert Callers((), tmp_path).name(7) == "?"
+def test_a_program_that_is_not_ours_to_look_at_goes_by_its_command_line(tmp_path: Path) -> None:
+    """Where the exe link is refused, the name that the program was started by is its name."""
+    # A program that may be run but not read hides its exe from its own user too.
+    with started(program(tmp_path, "updatedb.plocate", 0o111)) as process, as_nobody():
+        with pytest.raises(PermissionError):
+            os.readlink(f"/proc/{process.pid}/exe")
+        assert Callers({"updatedb.plocate"}).is_scanner(process.pid)
+        assert not Callers({"tumblerd"}).is_scanner(process.pid)
+
+
+def test_a_program_that_hides_everything_is_nobody(tmp_path: Path) -> None:
+    """Where neither link nor command line can be read, it is `?`."""
+    folder = tmp_path / "7"
+    folder.mkdir()
+    (folder / "exe").symlink_to("/usr/bin/tumblerd")
+    folder.chmod(0)
+    tmp_path.chmod(0o755)
+    with as_nobody():
+        assert Callers({"tumblerd"}, tmp_path).name(7) == "?"
+    folder.chmod(0o755)

@@ -35,6 +35,7 @@ FLOORS = {
     "fuse": 6,
     "control": 6,
     "report": 6,
+    "tending": 6,
     "mount": 7,
     "commands": 8,
     "__main__": 9,

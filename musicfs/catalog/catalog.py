@@ -97,6 +97,8 @@ class Catalog(Songs):
         """
         song = await self._wire.converse(self.providers[service].record(handle))
         row = self.guest(song)
+        if not row.listed:
+            row.song = song  # it may have been unfinished when it was asked for before
         self._by_asked[handle] = row
         return row
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from cachetools import LRUCache
 
-from musicfs.core.census import adopt, unnamed
+from musicfs.core.census import adopt, born_ns, unnamed
 from musicfs.core.naming import Names
 from musicfs.errors import StoreError
 from musicfs.model import Provider, Song, SongRow, State
@@ -98,6 +98,11 @@ class Songs:
         row = self._by_name.get(name)
         return row if row is not None and row.listed else None
 
+    def left(self, service: str, ident: str) -> bool:
+        """Tell whether a song was listed once and no longer is."""
+        row = self._rows.get(service, {}).get(ident)
+        return row is not None and not row.listed
+
     def stems(self, row: SongRow) -> list[SongRow]:
         """Give the clips that are a song's stems, eldest first."""
         mine = self._children.get(row.song.ident, {}).values()
@@ -111,8 +116,8 @@ class Songs:
             return known
         key = (song.service, song.ident)
         if key not in self._guests:
-            born = song.created or self._wall()
-            self._guests[key] = SongRow(song=song, mtime_ns=int(born * 1e9), listed=False)
+            born = born_ns(song, int(self._wall() * 1e9))
+            self._guests[key] = SongRow(song=song, mtime_ns=born, listed=False)
         return self._guests[key]
 
     def asked(self, handle: str) -> SongRow | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import trio
@@ -26,7 +26,7 @@ from musicfs.content.ports import Opened
 from musicfs.core.zipdir import LOCAL_HEADER, Directory, Member, Method, ZipDirectory, local_header
 from musicfs.errors import BadArchive, BytesMissing, Changed, MusicfsError, NoSuchEntry, Rejected, Withdrawn
 from musicfs.flights import Flights
-from musicfs.model import Key, Song, Span
+from musicfs.model import Key, Known, Song, Span
 
 log = logging.getLogger("musicfs.content")
 
@@ -119,9 +119,9 @@ class Archives:
         """Tell whether every byte of a member is on the shelf."""
         version, member = self.member(asset)
         if member.method is Method.DEFLATED:
-            return self._content.cached(asset)
+            return self._content.cached(asset, _known(version, member))
         blob = self._content.blob(asset.archive)
-        span = Span(member.header, member.header + LOCAL_HEADER + member.packed)
+        span = _stretch(member)
         return blob.version == version and blob.lacks(span) == span.stop
 
     async def open(self, asset: Asset) -> Opened:
@@ -134,9 +134,9 @@ class Archives:
         version, member = self.member(asset)
         if member.method is Method.DEFLATED:
             return await self._content.open_inflated(
-                asset, version, member.size, lambda blob: self._inflate(blob, member)
+                asset, _known(version, member), lambda blob: self._inflate(blob, member)
             )
-        reader = await self._content.open(asset.archive, first=1)
+        reader = await self._content.open(asset.archive, first=1, needs=_stretch(member))
         try:
             if reader.version != version:
                 raise await self._rebuilt(asset.archive)
@@ -170,6 +170,19 @@ class Archives:
             reader.close()
 
 
+def _known(version: int, member: Member) -> Known:
+    """Say what is known of a deflated member: its checksum tells it from that of another archive."""
+    return Known(version, member.size, f"crc32 {member.crc:08x}", one_pass=True)
+
+
+def _stretch(member: Member) -> Span:
+    """Say where a member lies in its archive, as far as the directory tells.
+
+    Its local header may be longer by a name and extra fields, which only the header itself says.
+    """
+    return Span(member.header, member.header + LOCAL_HEADER + member.packed)
+
+
 async def _parsed(reader: BlobReader) -> Directory:
     parser = ZipDirectory(reader.size)
     while (need := parser.need()) is not None:
@@ -186,23 +199,35 @@ async def _unpack(reader: BlobReader, member: Member, offset: int, blob: Blob) -
     inflater, crc, size, digest = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0, hashlib.sha256()
     for start in range(offset, offset + member.packed, _PIECE):
         packed = bytes(await reader.read(Span(start, min(start + _PIECE, offset + member.packed))))
-        while packed:
-            try:
-                data = inflater.decompress(packed, _PIECE)
-            except zlib.error as broken:
-                raise BadArchive("a member cannot be inflated") from broken
-            packed = inflater.unconsumed_tail
+        for data in _inflated(inflater, packed):
             size += len(data)
             if size > member.size:
                 raise BadArchive("a member is longer than its directory says")
             crc = zlib.crc32(data, crc)
+            if size == member.size and crc != member.crc:
+                # Said before the last bytes are shown: whoever read them all would take them for whole.
+                raise BadArchive("a member's checksum is not the one its directory promises")
             digest.update(data)
             entry.append(data)
             progress.advance(size)
             await trio.lowlevel.checkpoint()
+        if inflater.eof:
+            break  # What lies behind the end is nobody's, and zlib would heap it up.
     if size != member.size or crc != member.crc:
         raise BadArchive("a member's bytes are not those its directory promises")
     entry.seal(digest.hexdigest())
+
+
+def _inflated(inflater: zlib._Decompress, packed: bytes) -> Iterator[bytes]:
+    """Give what a stretch of packed data inflates to, in pieces of at most `_PIECE` bytes."""
+    try:
+        # To the first empty piece: after a full one, zlib may hold back a thousand bytes of a silence though
+        # nothing is left to feed it with.
+        while piece := inflater.decompress(packed, _PIECE):
+            yield piece
+            packed = inflater.unconsumed_tail
+    except zlib.error as broken:
+        raise BadArchive("a member cannot be inflated") from broken
 
 
 class Stored:
@@ -220,6 +245,16 @@ class Stored:
     def version(self) -> int:
         """The archive's version."""
         return self._archive.version
+
+    @property
+    def archive(self) -> BlobReader:
+        """The archive, open."""
+        return self._archive
+
+    @property
+    def stretch(self) -> Span:
+        """Which part of the archive is read for it, its local header included."""
+        return Span(self._member.header, self._offset + self._member.packed)
 
     async def read(self, span: Span) -> bytes | memoryview:
         """Give exactly the bytes of `span`, clipped to the member."""

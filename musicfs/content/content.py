@@ -26,7 +26,7 @@ from musicfs.content.ports import Facts, Ledger, Shelf
 from musicfs.content.shelving import Shelving
 from musicfs.core.spans import BLOCK, clip, gaps
 from musicfs.errors import Changed, StoreError, StoreFull, TooSlow
-from musicfs.model import Key, Span
+from musicfs.model import Key, Known, Span
 
 log = logging.getLogger("musicfs.content")
 
@@ -69,9 +69,9 @@ class Content:
         """Tell whether a form answered 404 so often that it is not listed for now."""
         return self._shelving.ledger.hidden(asset.key)
 
-    def cached(self, asset: Asset) -> bool:
-        """Tell whether every byte of the file is on the shelf."""
-        return self.blob(asset).whole
+    def cached(self, asset: Asset, known: Known | None = None) -> bool:
+        """Tell whether every byte of the file (as `known` by the room that counts it) is on the shelf."""
+        return self._shelving.blob(asset, known).whole
 
     def blob(self, asset: Asset) -> Blob:
         """Find or build the blob of a file's present version."""
@@ -105,30 +105,33 @@ class Content:
 
     # Opening -------------------------------------------------------------------------------------------
 
-    async def open(self, asset: Asset, first: int = _FIRST) -> BlobReader:
+    async def open(self, asset: Asset, first: int = _FIRST, needs: Span | None = None) -> BlobReader:
         """Open a file: its size is exact from here on. `first` is how much to ask for to learn it, in bytes.
+
+        Nobody is asked if only `needs` will be read and all of it is here.
 
         Raises:
             MusicfsError: it cannot be had now.
             Changed: the file became another version meanwhile.
         """
-        return await self._opened(self.blob(asset), first)
+        return await self._opened(self.blob(asset), first, needs)
 
-    async def _opened(self, blob: Blob, first: int) -> BlobReader:
+    async def _opened(self, blob: Blob, first: int, needs: Span | None = None) -> BlobReader:
         self._shelving.hold(blob)
         try:
-            await self._ready(blob, first)
+            if needs is None or blob.size is None or blob.lacks(needs) < min(needs.stop, blob.size):
+                await self._ready(blob, first)
         except BaseException:
             self._shelving.release(blob)
             raise
         return BlobReader(self, self._shelving, blob)
 
     async def open_inflated(
-        self, asset: Asset, version: int, size: int, inflate: Callable[[Blob], Awaitable[None]]
+        self, asset: Asset, known: Known, inflate: Callable[[Blob], Awaitable[None]]
     ) -> BlobReader:
-        """Open a deflated stem of `size` bytes; `inflate` brings its bytes if they are not here."""
-        blob = self._shelving.blob(asset, version)
-        blob.one_pass, blob.size, blob.inflate = True, size, inflate
+        """Open a deflated stem; `inflate` brings its bytes if they are not here."""
+        blob = self._shelving.blob(asset, known)
+        blob.one_pass, blob.size, blob.inflate = True, known.size, inflate
         return await self._opened(blob, 0)
 
     async def measure(self, asset: Asset) -> Facts:

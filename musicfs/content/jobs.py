@@ -107,6 +107,7 @@ class Jobs:
             self._shelving.ledger.missed(blob.asset.key)
         if failure is not None and not isinstance(failure, Changed):
             blob.trouble = Trouble(failure, trio.current_time() + _FAILED)
+            blob.checked_until = 0.0  # the last word counts, so that the next `open` fails and no `read`
             blob.last_failure = failure
         if blob.one_pass and not blob.whole:
             # A pass is kept or dropped whole.

@@ -28,6 +28,26 @@ class Entry(Protocol):
     """What is needed of an object on the shelf."""
 
     @property
+    def size(self) -> int | None:
+        """Length in bytes of the object, None = a pass that has not ended."""
+        ...
+
+    @property
+    def origin(self) -> str:
+        """The validator of the bytes when they were begun; empty if there was none."""
+        ...
+
+    @property
+    def validator(self) -> str:
+        """The same, but of a sealed pass the SHA-256 of its bytes, in hex."""
+        ...
+
+    @property
+    def sealed(self) -> bool:
+        """Whether it is a pass that came to its end."""
+        ...
+
+    @property
     def have(self) -> Set[int]:
         """Which blocks are here."""
         ...

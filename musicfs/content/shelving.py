@@ -18,8 +18,9 @@ from cachetools import LRUCache
 
 from musicfs.content.asset import Asset
 from musicfs.content.blob import Blob
-from musicfs.content.ports import Ledger, Shelf
+from musicfs.content.ports import Entry, Ledger, Shelf
 from musicfs.core.spans import BLOCK
+from musicfs.core.validators import agree
 from musicfs.errors import StoreError
 from musicfs.model import Key, Known, Span
 
@@ -48,16 +49,16 @@ class Shelving:
 
     # Finding -------------------------------------------------------------------------------------------
 
-    def blob(self, asset: Asset, version: int | None = None) -> Blob:
-        """Find or build the blob of a file's present version (or of `version`, where another room counts)."""
+    def blob(self, asset: Asset, known: Known | None = None) -> Blob:
+        """Find or build the blob of a file's present version (or of `known`, where another room counts)."""
         key = asset.key
         blob = self.blobs.get(key)
-        if blob is not None and version is not None and blob.version != version:
-            blob.gone = True
-            blob = None
+        if blob is not None and known is not None:
+            if (blob.version, blob.validator) != (known.version, known.validator):
+                blob.gone = True
+                blob = None
         if blob is None:
-            known = self.ledger.known(key) if version is None else Known(version)
-            blob = self.blobs[key] = self._built(asset, known)
+            blob = self.blobs[key] = self._built(asset, known or self.ledger.known(key))
             self._tidy()
         elif blob.entry is not None and blob.entry.gone:
             self.lost(blob)
@@ -67,10 +68,30 @@ class Shelving:
         blob = Blob(asset, known.version)
         blob.size, blob.validator = known.size, known.validator
         blob.one_pass = known.one_pass or self.made_anew(asset)
-        blob.entry = self.shelf.find(str(asset.key), known.version)
-        blob.blind = blob.one_pass and bool(known.validator) and not blob.whole
+        blob.entry = entry = self._found(asset.key, known)
+        if entry is not None and known.size is None:
+            # The shelf remembers what the ledger lost: a crash before its note, or a state that is gone.
+            blob.size, blob.validator = entry.size, _told(entry)
+            blob.one_pass = blob.one_pass or entry.sealed
+            if asset.member is None:
+                self.ledger.note(asset.key, Known(blob.version, blob.size, blob.validator, blob.one_pass))
+        blob.blind = _blind(blob)
         self._give_memory(blob)
         return blob
+
+    def _found(self, key: Key, known: Known) -> Entry | None:
+        """Find what is on the shelf; what is not of the bytes that are known is let go of.
+
+        A version may be counted twice, if the state was lost or a crash came before its note.
+        """
+        entry = self.shelf.find(str(key), known.version)
+        if entry is None:
+            return None
+        same_size = known.size is None or entry.size == known.size
+        if entry.size is not None and same_size and agree(known.validator, _told(entry)):
+            return entry
+        self.shelf.drop(str(key), known.version)
+        return None
 
     def _give_memory(self, blob: Blob) -> None:
         key, version = blob.asset.key, blob.version
@@ -79,7 +100,7 @@ class Shelving:
     def lost(self, blob: Blob) -> None:
         """Take note that a blob's place on the shelf is gone."""
         blob.entry = None
-        blob.blind = blob.one_pass and bool(blob.validator)
+        blob.blind = _blind(blob)
 
     def drop(self, blob: Blob) -> None:
         """Let go of a blob's place on the shelf."""
@@ -214,3 +235,16 @@ class Shelving:
             self.blobs[key] = fresh
         blob.ring()
         return fresh
+
+
+def _told(entry: Entry) -> str:
+    """Say what identifies the bytes of an entry, as the ledger would."""
+    return f"sha256 {entry.validator}" if entry.sealed and not entry.origin else entry.origin
+
+
+def _blind(blob: Blob) -> bool:
+    """Tell whether a pass has to end before its bytes are shown: it may be other bytes than before.
+
+    A stem is inflated from an archive of the same version, so its bytes cannot be others.
+    """
+    return blob.one_pass and bool(blob.validator) and not blob.whole and blob.asset.member is None

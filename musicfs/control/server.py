@@ -13,7 +13,7 @@ import functools
 import json
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import trio
 
 from musicfs.control.client import address
 from musicfs.control.register import drop, make_private
-from musicfs.errors import MusicfsError, StoreError
+from musicfs.errors import MusicfsError, NoSuchEntry, StoreError
 
 log = logging.getLogger("musicfs.control")
 
@@ -32,6 +32,21 @@ PATIENCE = 10.0
 """Seconds for a request to arrive whole, for its answer, and for the client to take that."""
 
 Answer = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+Verb = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+
+
+def by_verb(verbs: Mapping[str, Verb]) -> Answer:
+    """Make one answer of a table of verbs."""
+
+    async def answer(verb: str, args: dict[str, Any]) -> dict[str, Any]:
+        found = verbs.get(verb)
+        if found is None:
+            raise NoSuchEntry(f"the daemon knows no verb {verb!r}; it may be of another version")
+        return await found(args)
+
+    return answer
 
 
 async def serve(

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from musicfs.model import Song, SongRow, State
 
 _STEM = re.compile(r"(.+) - (drums|bass|vocals|other)", re.DOTALL)  # upstream-api.md §2.7
+_LATEST = 9_000_000_000.0  # seconds since the epoch (2255): nanoseconds of later ones leave 63 bits
 _APART = 1_000_000  # nanoseconds between clips first seen together: they sort, and look the same in `ls`
 
 
@@ -32,8 +33,7 @@ def arrive(known: dict[str, SongRow], listed: Sequence[Song], now: float) -> lis
         row = known.get(song.ident)
         if row is None:
             seen = int(now * 1e9) - place * _APART
-            born = int(song.created * 1e9) if song.created else seen
-            changed.append(SongRow(song=song, mtime_ns=born))
+            changed.append(SongRow(song=song, mtime_ns=born_ns(song, seen)))
         elif row.song != song or not row.listed or row.lacks is not None:
             kept = song if song.account else _with_account(song, row.song.account)
             if kept != row.song or not row.listed or row.lacks is not None:
@@ -41,6 +41,12 @@ def arrive(known: dict[str, SongRow], listed: Sequence[Song], now: float) -> lis
                 changed.append(row)
     changed.reverse()
     return changed
+
+
+def born_ns(song: Song, seen: int) -> int:
+    """Give a new song's mtime in nanoseconds: the service's time if that can be one, else `seen`."""
+    created = song.created
+    return int(created * 1e9) if created is not None and 0 < created < _LATEST else seen
 
 
 def _with_account(song: Song, account: str) -> Song:

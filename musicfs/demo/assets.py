@@ -145,6 +145,28 @@ class Late:
         return self._data[start:stop]
 
 
+class Delayed:
+    """An asset that is laid out when it is first asked about."""
+
+    def __init__(self, make: Callable[[], Asset]) -> None:
+        self._make = make
+        self._asset: Asset | None = None
+
+    def _made(self) -> Asset:
+        if self._asset is None:
+            self._asset = self._make()
+        return self._asset
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return self._made().size
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return the bytes `[start, stop)`, clipped to the size."""
+        return self._made().read(start, stop)
+
+
 @dataclass(frozen=True, slots=True)
 class Altered:
     """An asset whose bytes differ here and there from `since` on, otherwise for each `salt`.

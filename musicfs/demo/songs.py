@@ -11,10 +11,8 @@ between releases, so a demo looks the same each time. It refuses to invent at ru
 
 from __future__ import annotations
 
-import struct
 import unicodedata
 import uuid
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -66,7 +64,7 @@ JOBS = (
     _Song("choir", "Northern Choir", lyrics="Come all you stars of winter"),
     _Song("choir-2", "Northern Choir", account=1),
     _Song("sakura", "桜の雨 (夜明け)"),
-    _Song("long", "So " + "very " * 58 + "long", account=1, timed=False),  # 300 bytes
+    _Song("long", "So " + "very " * 58 + "endless", account=1, timed=False),  # 300 bytes
     _Song("empty", ""),
 )
 INSTRUMENTALS = (
@@ -79,12 +77,14 @@ WITH_STEMS = "choir"
 STEM_NAMES = tuple(Part)
 
 
-def encoded() -> Iterator[tuple[str, Piece]]:
-    """Name every piece that `media/` holds as mp3 and, for clips, m4a."""
-    for song in CLIPS + JOBS + INSTRUMENTALS:
-        yield song.seed, Piece(song.seed)
+def encoded() -> Iterator[tuple[str, Piece, tuple[str, ...]]]:
+    """Name every piece that `media/` holds, and the endings of its files."""
+    for song in CLIPS:
+        yield song.seed, Piece(song.seed), ("mp3", "m4a", "jpg")
+    for song in JOBS + INSTRUMENTALS:
+        yield song.seed, Piece(song.seed), ("mp3", "png")
     for part in STEM_NAMES:
-        yield f"{PARENT}-{part}", Piece(PARENT, part)
+        yield f"{PARENT}-{part}", Piece(PARENT, part), ("mp3", "m4a")
 
 
 @lru_cache(maxsize=64)
@@ -160,8 +160,8 @@ def _add_job(tempolor: Tempolor, song: _Song, moment: float) -> None:
         kind="instrumental" if song in INSTRUMENTALS else "song",
         mp3=_media(f"{song.seed}.mp3"),
         wav=piece,
-        stems=stems_of(song.seed) if song.seed == WITH_STEMS else None,
-        cover=png_of(song.seed),
+        stems=Delayed(partial(stems_of, song.seed)) if song.seed == WITH_STEMS else None,
+        cover=_media(f"{song.seed}.png"),
         lyrics=song.lyrics,
         created=moment,
         updated=moment + 130,
@@ -176,48 +176,10 @@ def stems_of(seed: str) -> Asset:
     members = (
         Member("vocals.wav", parts[Part.VOCALS]),
         Member("drums.wav", parts[Part.DRUMS]),
-        Member("instruments/bass.wav", parts[Part.BASS]),
+        Member("instruments/bass.wav", parts[Part.BASS], deflated=True),
         Member("instruments/harmony.wav", parts[Part.OTHER]),
         Member("instruments/Überblick.txt", note * 40, deflated=True),
         Member("../evil.wav", note),
         Member("__MACOSX/._vocals.wav", note),
     )
     return archive_of(members)
-
-
-def picture(seed: str, side: int) -> bytes:
-    """Paint a cover as rows of RGB: two colours of the seed run into each other, with a ring like a record's."""
-    colours = [value for value in zlib.crc32(seed.encode()).to_bytes(4, "big") for value in (value, 255 - value // 2)]
-    low, high = colours[:3], colours[4:7]
-    rows = bytearray()
-    for y in range(side):
-        for x in range(side):
-            distance = (2 * x - side) ** 2 + (2 * y - side) ** 2
-            ring = 24 if distance // (side * side // 40) % 2 else 0
-            mix = (x + y) * 256 // (2 * side)
-            rows += bytes(max(0, (a * (256 - mix) + b * mix) // 256 - ring) for a, b in zip(low, high, strict=True))
-    return bytes(rows)
-
-
-def png_of(seed: str, side: int = 96) -> Asset:
-    """Make a TemPolor cover, painted when it is first read."""
-    size = 8 + 25 + 12 + len(zlib.compress(b"", 0)) + side * (1 + 3 * side) + 5 * _stored_blocks(side) - 5 + 12
-    return Late(size, partial(_png, seed, side))
-
-
-def _stored_blocks(side: int) -> int:
-    return -(-side * (1 + 3 * side) // 65_535)
-
-
-def _png(seed: str, side: int) -> bytes:
-    pixels = picture(seed, side)
-    rows = b"".join(b"\0" + pixels[3 * side * y : 3 * side * (y + 1)] for y in range(side))
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows, 0)),
-        (b"IEND", b""),
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )

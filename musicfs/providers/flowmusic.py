@@ -76,11 +76,16 @@ class FlowMusic:
         query = (("email", account.ident), ("limit", str(_PAGE)), ("offset", str(offset)))
         reply = yield Request(f"{_BASE}/music", query, kind="list")
         listed: _List = decode(reply, _List)
-        songs = [song for raw in listed.clips if (song := _song(raw, account.ident)) is not None]
-        if listed.next is not None and listed.next <= offset + 1:
+        read = [_song(raw, account.ident) for raw in listed.clips]
+        songs = tuple(song for song in read if song is not None)
+        skipped = len(read) - len(songs)
+        if listed.next is None:
+            return Page(songs, None, skipped)
+        # The next page begins with the last clip that could be read, or the overlap would never be found.
+        following = listed.next - 1 - _unread(read)
+        if following <= offset:
             raise Misbehaved("the next page does not lie behind this one")
-        following = None if listed.next is None else str(listed.next - 1)
-        return Page(tuple(songs), following, len(listed.clips) - len(songs))
+        return Page(songs, str(following), skipped)
 
     def record(self, handle: str) -> Conversation[Song]:
         """Ask for a job by its full id and return its first clip (§2.5).
@@ -142,11 +147,16 @@ def _trouble(raw: msgspec.Raw) -> str | None:
     return None if bytes(entry.error) in (b"", b"null") else "the service reports an error"
 
 
+def _unread(read: list[Song | None]) -> int:
+    """Count the clips at a page's end that could not be read."""
+    return next((place for place, song in enumerate(reversed(read)) if song is not None), 0)
+
+
 def _song(raw: msgspec.Raw, account: str) -> Song | None:
     """Read one clip; None if it cannot be read: one bad record never empties a folder."""
     try:
         clip = msgspec.json.decode(raw, type=_Clip, strict=False)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     matched = _CLIP.fullmatch(clip.clip)
     if matched is None:

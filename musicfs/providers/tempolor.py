@@ -167,7 +167,7 @@ def _song(raw: msgspec.Raw, account: str) -> Song | None:
     """Read one record; None if it cannot be read: one bad record never empties a folder."""
     try:
         record = msgspec.json.decode(raw, type=_Record, strict=False)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     ident = _ident(record.job_id)
     if ident is None:

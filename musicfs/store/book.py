@@ -82,6 +82,22 @@ class Book:
         disk.rename(self.path, self._stem.with_suffix(".map"))
         self.passing = False
 
+    def mend(self) -> bool:
+        """Write the file anew if it does not say what memory knows; True if it had to be."""
+        try:
+            found: Map | None = maps.decode(disk.load(self.path) or b"")
+        except maps.BadMap:
+            found = None
+        known = self.known
+        if found is not None and (found.header, found.blocks, found.sealed) == (
+            known.header,
+            known.blocks,
+            known.sealed,
+        ):
+            return False
+        self.taken = self._rewrite()
+        return True
+
     def _rewrite(self) -> int:
         """Write the file anew from memory, because somebody removed it under us."""
         known = self.known
@@ -127,6 +143,11 @@ class Described:
         """What the service identified these bytes by; of a sealed pass, their SHA-256 in hex."""
         sealed = self._book.known.sealed
         return sealed.sha256.hex() if sealed else self._book.known.header.validator
+
+    @property
+    def origin(self) -> str:
+        """What identified the bytes when they were begun, also after a seal; empty if nothing did."""
+        return self._book.known.header.validator
 
     @property
     def sealed(self) -> bool:

@@ -147,14 +147,26 @@ class Entry(Described):
 
     def verify(self) -> list[int]:
         """Read every block and give those that were bad; they are dropped."""
-        bad = set(self.have)
-        for block in sorted(bad):
-            try:
-                self._checked(range(block, block + 1))
-                bad.discard(block)
-            except Absent:
-                continue
-        return sorted(bad)
+        before = sorted(self.have)
+        for block in before:
+            self.check(block)
+        return [block for block in before if block not in self.have]
+
+    def check(self, block: int) -> int:
+        """Read one block that is here; give how many were found bad by it and dropped (a lost file: all)."""
+        before = self._room.damaged
+        try:
+            self._checked(range(block, block + 1))
+        except Absent:
+            pass
+        return self._room.damaged - before
+
+    def mend_map(self) -> bool:
+        """Write the map on disk anew if it does not say what is known; True if it had to be."""
+        if self.gone or not self._book.mend():
+            return False
+        self._room.resize(self, disk.size_of(self._data) + self._book.taken)
+        return True
 
     # Writing, in ranges ----------------------------------------------------------------------------------
 

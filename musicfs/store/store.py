@@ -146,11 +146,22 @@ class Store:
         if entry is not None:
             entry.evict()
 
+    def objects(self) -> Iterator[Entry]:
+        """Give every object, longest unused first, also those whose map was not read yet."""
+        return (entry for entry in self._room if not entry.gone)
+
     def entries(self) -> Iterator[Entry]:
         """Give every object, reading the maps that were not read yet (about 0.1 ms each)."""
-        for entry in self._room:
-            if not entry.gone and entry.load():
-                yield entry
+        return (entry for entry in self.objects() if entry.load())
+
+    def prune(self, before: float) -> Iterator[int]:
+        """Let go of all that is neither pinned nor held and was last used before `before` (seconds since the
+        epoch, noted to the minute); gives the bytes of each as it goes."""
+        for entry in self.objects():
+            if not entry.pinned and not entry.holds and entry.stamped < before:
+                size = entry.allocated
+                entry.evict()
+                yield size
 
     def verify(self, entry: Entry) -> list[int]:
         """Read all that is here of an object and give its bad blocks, which are dropped."""

@@ -100,9 +100,11 @@ class Gate:
             await self.limiter.acquire_on_behalf_of(borrower)
         if waiting.cancelled_caught:
             raise TooSlow("no connection became free in time")
-        probe = self.down
-        self._probing = self._probing or probe
+        probe = False
         try:
+            # While this one waited, others may have found the host down, or have begun to probe it.
+            self.admit(kind, until)
+            probe = self._probing = self.down
             yield
         finally:
             if probe:
@@ -117,7 +119,8 @@ class Gate:
         """Note a timeout or a failure to connect."""
         self._last = type(failure)
         self._strikes += 1
-        if self._strikes >= 2:
+        # What fails while the host is left alone set out before: one outage, however many found it.
+        if self._strikes >= 2 and self._clock() >= self._down_until:
             self._down_for = min(max(self._down_for * 2, _DOWN_FIRST), _DOWN_MOST)
             self._down_until = self._clock() + self._down_for
 

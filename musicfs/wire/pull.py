@@ -32,7 +32,6 @@ from musicfs.errors import (
     TooSlow,
     Unreachable,
     UpstreamError,
-    Withdrawn,
 )
 from musicfs.model import Locator, Span
 from musicfs.wire import headers
@@ -116,6 +115,7 @@ class Puller:
         while sink.stop is None or sink.at < sink.stop:
             locator = await source.locate()
             try:
+                down = self._gate(locator).down
                 await self._request(locator, source.form, sink, patience, timing)
                 return
             except _Beyond as told:
@@ -125,18 +125,28 @@ class Puller:
                 if renewed and sink.at - gained < _USEFUL:
                     raise _final(dead) from dead
                 renewed, gained = True, sink.at
+            except Rejected:
+                source.expire(locator)  # it may be the link that is wrong: the next who asks gets another
+                raise
             except UpstreamError as failed:
                 if sink.at - gained >= _USEFUL:
                     patience.progressed(trio.current_time())
                     renewed, gained = False, sink.at
-                await self._wait(locator, failed, patience)
+                if not await self._waited(locator, failed, patience):
+                    if isinstance(failed, Unreachable) and not down:
+                        # Perhaps the link names a host that is gone, so the next who asks gets another; but
+                        # not one at every try while a host is known to be down, because a mint may cost.
+                        source.expire(locator)
+                    raise
 
-    async def _wait(self, locator: Locator, failed: UpstreamError, patience: Patience) -> None:
+    async def _waited(self, locator: Locator, failed: UpstreamError, patience: Patience) -> bool:
+        """Wait before the next try; False if there is to be none."""
         gate = self._gate(locator)
         pause = patience.pause(trio.current_time(), failed)
         if pause is None or gate.down or not gate.spend():
-            raise failed
+            return False
         await trio.sleep(pause)
+        return True
 
     def _gate(self, locator: Locator) -> Gate:
         return self._gates.of(self._doors.origin if locator.authorised else origin_of(_url(locator.url)))
@@ -283,9 +293,8 @@ def _unsatisfied(answer: httpx.Response, sink: Sink) -> Exception:
 
 def _refusal(status: int, locator: Locator) -> UpstreamError:
     if locator.authorised:
-        said = failure(status)
         # 400 "not a valid clip ID or jobid" means there is no such clip (upstream-api.md §2.3).
-        return Withdrawn(str(said)) if status == 400 else said
+        return _missing(status) if status in (400, 404, 410) else failure(status)
     if status in (401, 403, 404, 410):
         if locator.minted:
             return LinkDead(f"the link does not work ({status})", missing=status in (404, 410))
@@ -295,7 +304,7 @@ def _refusal(status: int, locator: Locator) -> UpstreamError:
 
 
 def _missing(status: int) -> BytesMissing:
-    return BytesMissing(f"the byte server has no such bytes ({status})")
+    return BytesMissing(f"the service has no such bytes ({status})")
 
 
 def _final(dead: LinkDead) -> UpstreamError:

@@ -74,7 +74,11 @@ class Wire:
 
     async def pull(self, source: Source, sink: Sink, slow: bool = False) -> None:
         """Fill a sink from a source; see `musicfs.wire.pull`."""
-        await self._puller.pull(source, sink, self.patience(background=slow), self.timing(slow))
+        patience = self.patience(background=slow)
+        # Until its first bytes have come, somebody waits in `open` for a pass too: what the service says to
+        # the request has to be the answer, before the deadline.
+        patience.until = min(patience.until, self.patience().until)
+        await self._puller.pull(source, sink, patience, self.timing(slow))
 
     async def converse(self, talk: Conversation[T], background: bool = False) -> T:
         """Drive a provider's conversation to its noun.

@@ -38,13 +38,11 @@ MOUNTS: list[Mount] = []
 class Mount:
     """One running `musicfs mount`."""
 
-    def __init__(
-        self, loop: Loopback, home: Path, program: Sequence[str] = ("-m", "musicfs"), **settings: object
-    ) -> None:
+    def __init__(self, loop: Loopback, home: Path, /, *program: str, **settings: object) -> None:
         self.loop, self.home = loop, home
         self.path = home / "mnt"
         self.log_path = home / "log"
-        self.program = [sys.executable, *program]
+        self.program = [sys.executable, *(program or ("-m", "musicfs"))]
         self._settings = {name.upper(): str(value) for name, value in settings.items()}
         self._process: subprocess.Popen[bytes] | None = None
         self._expected: list[str] = []

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -217,7 +218,7 @@ def test_ffprobe(stage: Stage) -> None:
     """ffprobe reads the duration of an mp3 and of a wav through the mount."""
     job, folder = stage.job()
     for name, seconds in (("song.wav", job.assets["wav"].size / 176_400), ("song.mp3", 12.0)):
-        words = [
+        words: list[str | Path] = [
             "ffprobe",
             "-v",
             "error",
@@ -276,7 +277,7 @@ def outcome(path: Path, wanted: bytes) -> str:
     return next(name for number, name in errno.errorcode.items() if text.endswith(os.strerror(number)))
 
 
-LIES = {
+LIES: dict[str, dict[str, Any]] = {
     "shifted": {"content_range": ContentRange.SHIFTED},
     "missing": {"content_range": ContentRange.MISSING},
     "long": {"long": 10},

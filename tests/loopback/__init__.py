@@ -1,51 +1,42 @@
 """Real servers on 127.0.0.1 around the embedded service: three hosts, three ports, broken wires included.
 
-How it thinks: one `_Host` a role, each with its own port, trio loop and thread, so that a test may flip knobs from
-its own thread, take one host down (`stop(Role.CDN)`: connection refused) and bring it back on the same port. The
-raw host speaks HTTP/1.1 by hand, because no honest library will send a lie: it plays a response's steps exactly,
-resets and stalls included. `via="hypercorn"` puts hypercorn and starlette before the API instead, for HTTP that
-is well behaved; there a break is simply a failed response.
+How it thinks: one `_Host` a role, each with its own port, trio loop and thread, so that a test may flip knobs
+from its own thread, take one host down (`stop(Role.CDN)`: connection refused) and bring it back on the same port.
+The raw host (`raw.py`) plays every step of a script; `via="hypercorn"` puts hypercorn and starlette (`asgi.py`)
+before the API instead, for HTTP that is well behaved.
 
-    with running(service) as loop:      # threads; also: async with serving(service) as loop (tasks, same process)
-        loop.api_url, loop.cdn_url, loop.bucket_url     # bucket_url holds <uuid>.m4a, as MUSICFS_MEDIA_URL does
-        loop.stop(); loop.start()                       # an outage of all hosts
-        loop.ca_pem                                     # with tls=True
+    with running(service) as loop:                   # in threads
+    async with serving(service) as loop:             # as tasks of the calling trio loop
+        loop.api_url, loop.cdn_url, loop.bucket_url  # bucket_url holds <uuid>.m4a, as MUSICFS_MEDIA_URL does
+        loop.stop(); loop.start()                    # an outage of all hosts (threads only)
+        loop.ca_pem                                  # with tls=True
 
-What must always be true: leaving `running` ends every thread within ten seconds; ports stay ours during an outage;
-the service's origins point here from the start.
+What must always be true: leaving `running` ends every thread within ten seconds; ports stay ours during an
+outage; the service's origins point here from the start.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
-import struct
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from email.utils import formatdate
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import hypercorn.config
-import hypercorn.trio
 import trio
 import trustme
-from starlette.applications import Starlette
-from starlette.requests import Request as StarletteRequest
-from starlette.responses import StreamingResponse
-from starlette.routing import Route
 
-from musicfs.demo import Close, Framing, Origins, Pause, Request, Reset, Response, Role, Service, Stall
-from musicfs.demo.values import Event
+from musicfs.demo import Origins, Role, Service
+from tests.loopback.asgi import serve_app
+from tests.loopback.raw import Wire, converse
 
 Via = Literal["raw", "hypercorn"]
-Wire = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 _PATIENCE = 10.0  # seconds until a host that will not end is a failed test
-_LONGEST_HEAD = 64 * 1024  # bytes of request head; more is nobody's honest request
 _BUCKET_PATH = "/producer-app-public/clips"
 
 
@@ -226,7 +217,7 @@ class _Host:
         if self._tls is not None:
             stream = trio.SSLStream(tcp, self._tls, server_side=True, https_compatible=True)
         try:
-            await _converse(self._service, self._role, stream)
+            await converse(self._service, self._role, stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # The peer left or was reset; that is what such tests are about.
         finally:
@@ -236,149 +227,7 @@ class _Host:
             await trio.aclose_forcefully(tcp)
 
     async def _run_hypercorn(self, task_status: trio.TaskStatus[None]) -> None:
-        config = _Config(self._tls)
-        config.bind = [f"fd://{self._socket.detach()}"]
-        config.errorlog = None
-        config.graceful_timeout = 1.0
         async with trio.open_nursery() as nursery:
-            await nursery.start(
-                partial(hypercorn.trio.serve, _application(self._service, self._role), config)
-            )
+            descriptor = self._socket.detach()
+            await nursery.start(partial(serve_app, self._service, self._role, descriptor, self._tls))
             task_status.started()
-
-
-# --- the raw host -----------------------------------------------------------------------------------------
-
-
-async def _converse(service: Service, role: Role, stream: Wire) -> None:
-    """Answer requests on one connection until either side is done with it."""
-    buffer = bytearray()
-    while True:
-        request = await _read_request(role, stream, buffer)
-        if request is None:
-            return
-        response = service.answer(request)
-        if not await _play(stream, request, response):
-            return
-
-
-async def _read_request(role: Role, stream: Wire, buffer: bytearray) -> Request | None:
-    """Read one request head and pass over its body; None at the end of the connection."""
-    while b"\r\n\r\n" not in buffer:
-        chunk = await stream.receive_some()
-        if not chunk or len(buffer) > _LONGEST_HEAD:
-            return None
-        buffer += chunk
-    head, _, rest = bytes(buffer).partition(b"\r\n\r\n")
-    first, *lines = head.decode("latin-1").split("\r\n")
-    method, target, _ = first.split(" ", 2)
-    pairs = [line.partition(":") for line in lines]
-    request = Request.parse(method, target, role, [(name, value.strip()) for name, _, value in pairs])
-    length = int(request.headers.get("content-length", "0"))
-    while len(rest) < length:
-        chunk = await stream.receive_some()
-        if not chunk:
-            return None
-        rest += chunk
-    buffer[:] = rest[length:]
-    return request
-
-
-async def _play(stream: Wire, request: Request, response: Response) -> bool:
-    """Send a response; say whether the connection may carry another."""
-    for event in response.before:
-        if not await _happen(stream, event):
-            return False
-    closing = request.headers.get("connection", "").lower() == "close" or response.framing is Framing.CLOSE
-    head = [f"HTTP/1.1 {response.status} {response.reason}", f"Date: {formatdate(usegmt=True)}"]
-    head += [f"{name}: {value}" for name, value in response.headers]
-    if response.framing is Framing.CHUNKED:
-        head.append("Transfer-Encoding: chunked")
-    head.append(f"Connection: {'close' if closing else 'keep-alive'}")
-    await stream.send_all("\r\n".join([*head, "", ""]).encode("latin-1"))
-    chunked = response.framing is Framing.CHUNKED and request.method != "HEAD"
-    sent = 0
-    for step in response.steps:
-        if isinstance(step, bytes):
-            if step:
-                await stream.send_all(b"%x\r\n%b\r\n" % (len(step), step) if chunked else step)
-            sent += len(step)
-        elif not await _happen(stream, step):
-            return False
-    if chunked:
-        await stream.send_all(b"0\r\n\r\n")
-    announced = response.header("content-length")
-    kept = request.method == "HEAD" or announced is None or int(announced) == sent
-    return kept and not closing
-
-
-async def _happen(stream: Wire, event: Event) -> bool:
-    """Let something happen on the wire; say whether the connection is still of use."""
-    match event:
-        case Pause(seconds):
-            await trio.sleep(seconds)
-            return True
-        case Stall():
-            while await stream.receive_some():
-                pass  # Hear nothing, say nothing, until the peer gives up.
-        case Reset():
-            tcp = stream if isinstance(stream, trio.SocketStream) else stream.transport_stream
-            # Lingering for zero seconds turns close() into a TCP reset.
-            tcp.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            tcp.socket.close()
-        case Close():
-            pass
-    return False
-
-
-# --- hypercorn and starlette ------------------------------------------------------------------------------
-
-
-class _Config(hypercorn.config.Config):
-    """Hypercorn's settings, with a ready-made TLS context instead of certificate files."""
-
-    def __init__(self, tls: ssl.SSLContext | None) -> None:
-        super().__init__()
-        self._context = tls
-
-    @property
-    def ssl_enabled(self) -> bool:
-        return self._context is not None
-
-    def create_ssl_context(self) -> ssl.SSLContext | None:
-        return self._context
-
-
-def _application(service: Service, role: Role) -> Starlette:
-    """Wrap the service for an ASGI server."""
-
-    async def door(asked: StarletteRequest) -> StreamingResponse:
-        raw, query = asked.scope["raw_path"], asked.scope["query_string"]
-        target = (raw + b"?" + query if query else raw).decode("latin-1")
-        response = service.answer(Request.parse(asked.method, target, role, asked.headers.items()))
-        for event in response.before:
-            await _behave(event)
-        answer = StreamingResponse(_body(response), response.status)
-        answer.raw_headers = [(name.lower().encode(), value.encode()) for name, value in response.headers]
-        return answer
-
-    methods: Sequence[str] = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-    return Starlette(routes=[Route("/{rest:path}", door, methods=list(methods))])
-
-
-async def _body(response: Response) -> AsyncIterator[bytes]:
-    for step in response.steps:
-        if isinstance(step, bytes):
-            yield step
-        else:
-            await _behave(step)
-
-
-async def _behave(event: Event) -> None:
-    match event:
-        case Pause(seconds):
-            await trio.sleep(seconds)
-        case Stall():
-            await trio.sleep_forever()
-        case _:
-            raise ConnectionError("the script ends the connection here")
