@@ -16,10 +16,10 @@ import sys
 from collections.abc import Sequence
 
 from musicfs import __version__
-from musicfs.commands import demo, exits, logs, mount, status, umount, why
+from musicfs.commands import cache, demo, exits, forget, logs, mount, status, umount, warm, why
 from musicfs.errors import MusicfsError
 
-VERBS = (demo, mount, umount, status, why)
+VERBS = (demo, mount, umount, status, why, warm, cache, forget)
 
 log = logging.getLogger("musicfs")
 

@@ -102,7 +102,7 @@ class Kernel(pyfuse3.Operations):
             return self._attributes(self._files.relative(parent_inode, up=name == b".."))
         try:
             return self._attributes(
-                await self._files.lookup(parent_inode, name.decode("utf-8", "surrogateescape"))
+                await self._files.lookup(parent_inode, name.decode("utf-8", "surrogateescape"), ctx.pid)
             )
         except NoSuchEntry:
             absent = EntryAttributes()
@@ -129,7 +129,7 @@ class Kernel(pyfuse3.Operations):
     @_wall
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         """Open a folder; what it holds is fixed here, so that a listing can fail in one place."""
-        entries = await self._files.entries(inode)
+        entries = await self._files.entries(inode, ctx.pid)
         handle, self._next = self._next, self._next + 1
         self._listings[handle] = inode, entries
         return FileHandleT(handle)

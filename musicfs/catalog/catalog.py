@@ -12,6 +12,7 @@ is changed in memory is also written behind.
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ class Standing:
     """Account → why it could not be read at the last refresh; never printed with its name."""
     doubted: dict[str, set[str]] = field(default_factory=dict)
     """Account → songs that a pass lacked which was not believed."""
+    shown: set[str] = field(default_factory=set)
+    """The songs whose names are listed."""
     changed_ns: int = 0
     """When its listed names last changed, in nanoseconds since the epoch."""
 
@@ -88,6 +91,7 @@ class Catalog(Songs):
             changed = memory.mark(f"complete:{slug}")
             standing.complete = changed is not None
             standing.changed_ns = int(changed or wall() * 1e9)
+            standing.shown = {row.song.ident for row in self.rows(slug)}
 
     async def record(self, service: str, handle: str) -> SongRow:
         """Ask for one thing by its full id.
@@ -177,6 +181,8 @@ class Catalog(Songs):
                 standing.troubles[account.ident] = str(failed)
                 failures.append(failed)
         await self._follow_by_id(service)
+        if not standing.complete and not failures and len(standing.troubles) == len(standing.accounts) > 0:
+            failures.append(AccountBroken("every linked account is in an error state"))
         if failures:
             raise failures[0]
         if full:
@@ -190,17 +196,24 @@ class Catalog(Songs):
             return ident in rows and rows[ident].listed
 
         seen = self._begun.setdefault((service, account.ident), Pass())
-        await read_account(self._wire, self.providers[service], account, seen, None if full else known)
+        provider, first = self.providers[service], not self.standing[service].complete
+        await read_account(self._wire, provider, account, seen, None if full else known, first)
         del self._begun[service, account.ident]
         if seen.skipped:
             log.warning("listing %s: %d records could not be read and were left out", service, seen.skipped)
+            if not seen.songs:
+                raise Misbehaved("not one record of the listing could be read")
         await self._take(service, account, seen)
 
     async def _take(self, service: str, account: Account, seen: Pass) -> None:
         now, rows, standing = self._wall(), self._rows[service], self.standing[service]
         changed = arrive(rows, list(seen.songs.values()), now)
-        if seen.complete:
-            missing = absent(rows.values(), account.ident, set(seen.songs), now, self._forget_after)
+        if seen.complete and not seen.skipped:
+            # A record that is there and cannot be read may be any song's, so then nobody is missing. Where
+            # songs can be asked for by id, their records decide; where not, an empty list is doubted.
+            alone = self.providers[service].newest_first
+            patience = self._forget_after if alone else math.inf
+            missing = absent(rows.values(), account.ident, set(seen.songs), now, patience, doubt_none=alone)
             changed += missing.changed
             standing.doubted[account.ident] = missing.doubted
             if missing.doubted:
@@ -213,8 +226,10 @@ class Catalog(Songs):
 
     async def _show(self, service: str, changed: list[SongRow]) -> None:
         if changed:
-            self.standing[service].changed_ns = int(self._wall() * 1e9)
             await self.keep(changed)
+            standing, shown = self.standing[service], {row.song.ident for row in self.rows(service)}
+            if shown != standing.shown:
+                standing.shown, standing.changed_ns = shown, int(self._wall() * 1e9)
 
     async def _follow_by_id(self, service: str) -> None:
         """Ask by id for TemPolor's songs that no page shows: unfinished ones, and ones that seem gone.
@@ -223,8 +238,12 @@ class Catalog(Songs):
         """
         if self.providers[service].newest_first:
             return
-        lacking = [row for row in self._rows[service].values() if row.listed and row.lacks is not None]
-        for row in lacking[:_BY_ID]:
+        standing = self.standing[service]
+        # Of an account that is not linked or cannot be read, a record's 404 says nothing of the song.
+        sound = {account.ident for account in standing.accounts} - standing.troubles.keys()
+        rows = [row for row in self._rows[service].values() if row.listed and row.song.account in sound]
+        lacking = [row for row in rows if row.lacks is not None]
+        for row in sorted(lacking, key=lambda row: row.lacks or 0.0)[:_BY_ID]:
             mark = (service, row.song.ident)
             try:
                 song = await self._wire.converse(self.providers[service].record(row.song.handle), True)

@@ -19,6 +19,7 @@ from musicfs.model import Account, Conversation, Page, Provider, Song
 
 T = TypeVar("T")
 _PAGES = 1000  # a listing longer than that is not a person's (issue 2: page cap)
+_SHIFTLESS = 2  # pages of a TemPolor list that has one a type, and no page's edge to lose a song at (§3.2)
 _RESTARTS = 5  # passes begun before a list that keeps shifting is left for later
 
 
@@ -39,19 +40,34 @@ class Pass:
     skipped: int = 0
     pages: int = 0
     cursor: str | None = field(default=None, repr=False)
+    again: bool = False
+    """Whether it was read once already, as a list without overlap is where nothing is known yet."""
     last: str | None = None
     """The last record of the last page, which the next page has to begin with."""
 
     def restart(self) -> None:
         """Forget what was read: the list has shifted since."""
-        self.songs, self.skipped, self.pages = {}, 0, 0
+        self.songs = {}
+        self.rewind()
+
+    def rewind(self) -> None:
+        """Begin at the first page again, keeping what was read."""
+        self.skipped, self.pages, self.complete = 0, 0, False
         self.cursor = self.last = None
 
 
 async def read_account(
-    wire: Converses, provider: Provider, account: Account, seen: Pass, known: Callable[[str], bool] | None
+    wire: Converses,
+    provider: Provider,
+    account: Account,
+    seen: Pass,
+    known: Callable[[str], bool] | None,
+    first: bool = False,
 ) -> None:
     """Read one account's listing into `seen`; with `known`, stop at the first page that is wholly known.
+
+    A list whose pages do not overlap is read twice where nothing is known yet (`first`): a song deleted
+    while it is read draws the next one over a page's edge, unseen.
 
     Raises:
         UpstreamError: a page could not be had; `seen` keeps those that could.
@@ -65,8 +81,14 @@ async def read_account(
             if restarts == _RESTARTS:
                 raise Misbehaved("the listing keeps changing while it is read")
             continue
-        if _add(seen, page) or (provider.newest_first and known is not None and _all(page, known)):
-            return
+        if provider.newest_first:
+            if _add(seen, page) or (known is not None and _all(page, known)):
+                return
+        elif _add(seen, page):
+            if not first or seen.again or seen.pages <= _SHIFTLESS:
+                return
+            seen.rewind()
+            seen.again = True
     seen.restart()
     raise Misbehaved("the listing has no end")
 

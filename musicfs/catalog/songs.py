@@ -61,6 +61,8 @@ class Songs:
         self._last_birth = 0
         self.generation = 0
         """Rises whenever a listed name changes."""
+        self.on_changed: Callable[[], None] = lambda: None
+        """Called when listed names have changed."""
         self.on_left: Callable[[SongRow], None] = lambda row: None
         """Called with a song whose names are no longer listed."""
         for row in memory.songs():
@@ -138,7 +140,7 @@ class Songs:
                 row.birth = self._last_birth
             self._enter(row)
         await self._save(changed)
-        self.generation += 1
+        self._renew()
         for row in changed:
             if not row.listed:
                 self.on_left(row)
@@ -161,4 +163,8 @@ class Songs:
             changed.append(row)
         if changed:
             await self._save(changed)
-            self.generation += 1
+            self._renew()
+
+    def _renew(self) -> None:
+        self.generation += 1
+        self.on_changed()

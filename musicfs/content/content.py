@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Any
 
 import trio
@@ -182,8 +183,13 @@ class Content:
 
     async def _wait(self, job: Job, span: Span) -> None:
         """Wait for what a job can bring of `span`, if there is a place to wait in."""
+        wanted: float = job.brings(span.stop)
+        if job.progress.at >= wanted:
+            # It has been there and the bytes are not here: lost on the disk, or never its own. Its end tells;
+            # to look again at once would be to look for ever.
+            wanted = inf
         if self._waiting_room is None:
-            await job.progress.reach(job.brings(span.stop))
+            await job.progress.reach(wanted)
             return
         place = object()  # not the task: it may be waiting elsewhere already
         with trio.move_on_after(_CROWDED) as queue:
@@ -191,7 +197,7 @@ class Content:
         if queue.cancelled_caught:
             raise TooSlow("too many reads wait for the network at a time; see `musicfs doctor`")
         try:
-            await job.progress.reach(job.brings(span.stop))
+            await job.progress.reach(wanted)
         finally:
             self._waiting_room.release_on_behalf_of(place)
 
@@ -215,6 +221,8 @@ class Content:
                     "a cached block of %s was damaged and is fetched again: %s", blob.asset.key, damaged
                 )
                 self._mended(blob)
+                if blob.one_pass and blob.jobs:
+                    break  # Lost while it still comes in: nothing brings it again but another pass.
         return None
 
     def _mended(self, blob: Blob) -> None:

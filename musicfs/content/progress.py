@@ -27,7 +27,7 @@ class Progress:
         """Whether the service has begun to answer."""
         self.ended = False
         self.failure: MusicfsError | None = None
-        self._waiting: list[tuple[int, int, trio.Event]] = []
+        self._waiting: list[tuple[float, int, trio.Event]] = []
         self._order = count()
 
     @property
@@ -35,8 +35,8 @@ class Progress:
         """How many wait."""
         return len(self._waiting)
 
-    async def reach(self, offset: int) -> None:
-        """Wait until `at` is `offset` or more, or the job has ended."""
+    async def reach(self, offset: float) -> None:
+        """Wait until `at` is `offset` or more, or the job has ended (which is all that inf waits for)."""
         if self.at >= offset or self.ended:
             return
         mark = (offset, next(self._order), trio.Event())

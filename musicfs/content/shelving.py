@@ -53,10 +53,10 @@ class Shelving:
         """Find or build the blob of a file's present version (or of `known`, where another room counts)."""
         key = asset.key
         blob = self.blobs.get(key)
-        if blob is not None and known is not None:
-            if (blob.version, blob.validator) != (known.version, known.validator):
-                blob.gone = True
-                blob = None
+        counted = None if known is None else (known.version, known.validator)
+        if blob is not None and counted not in (None, (blob.version, blob.validator)):
+            blob.gone = True
+            blob = None
         if blob is None:
             blob = self.blobs[key] = self._built(asset, known or self.ledger.known(key))
             self._tidy()
@@ -160,6 +160,8 @@ class Shelving:
 
     def disagreed(self, blob: Blob, size: int, validator: str) -> None:
         """Begin the next version: the service has other bytes now."""
+        if blob.gone:  # Another job of the same version heard it first.
+            return
         fresh = self._next_version(blob)
         fresh.size, fresh.validator = size, validator
         self.ledger.note(blob.asset.key, Known(fresh.version, size, validator, fresh.one_pass))

@@ -129,8 +129,9 @@ class Pass:
         """
         if self._announced is None and self.blob.asset.form == Form.MP3:
             self._judge()
-        if self.at < self._here:
-            # Shorter than what readers were given before it broke: these are other bytes.
+        if self.at < self._here or (not self.blob.blind and self.blob.size not in (None, self.at)):
+            # Shorter than what readers were given before it broke, or of another length than they were
+            # told: these are other bytes.
             self._supersede(self.at)
         self._keeper.sized(self.blob, self.at)
         self.blob = self._keeper.sealed(self.blob, self.at, self._sha.hexdigest())

@@ -65,14 +65,22 @@ class Missing:
     """Songs lacking in a pass that is not believed: nothing changes."""
 
 
-def absent(rows: Iterable[SongRow], account: str, seen: set[str], now: float, forget_after: float) -> Missing:
+def absent(
+    rows: Iterable[SongRow],
+    account: str,
+    seen: set[str],
+    now: float,
+    forget_after: float,
+    doubt_none: bool = False,
+) -> Missing:
     """Judge what a complete pass over `account` lacked; times in seconds.
 
-    A pass that lacks over a quarter (and at least 10) of an account's songs changes nothing.
+    A pass that lacks over a quarter (and at least 10) of an account's songs changes nothing; with
+    `doubt_none`, neither does one that shows no song at all, however few there were.
     """
     mine = [row for row in rows if row.song.account == account and row.listed]
     lacking = [row for row in mine if row.song.ident not in seen]
-    if len(lacking) >= 10 and len(lacking) * 4 > len(mine):
+    if (doubt_none and not seen) or (len(lacking) >= 10 and len(lacking) * 4 > len(mine)):
         return Missing([], {row.song.ident for row in lacking})
     changed: list[SongRow] = []
     for row in lacking:

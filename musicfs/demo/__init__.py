@@ -6,10 +6,10 @@ steps. What the real services do, and how they fail, is written down in upstream
 package's checklist.
 
     values.py       request, response, steps            knobs.py, faults.py   how it misbehaves
-    catalogue.py    accounts, clips, jobs               delivery.py           bytes out, in health and sickness
+    catalogue.py    accounts, clips, jobs               delivery.py           bytes out, well or ill
     assets.py       objects of any size, made on read   archive.py            ZIPs, good and bad
     flowmusic.py, tempolor.py, byteservers.py           the roles
-    composer.py, songs.py, media/                       the demo's music
+    score.py, composer.py, songs.py, media/             the demo's music
     service.py      the front door
 
 What must always be true: no clock, no socket, no wait; the same seed and requests give the same answers.

@@ -74,7 +74,7 @@ def content(source: Source) -> bytes:
 
 
 def fingerprint(asset: Asset) -> str:
-    """Digest the size and three samples of 4 KiB, as 32 hex digits; cheap, and enough to tell versions apart."""
+    """Digest the size and three samples of 4 KiB, as 32 hex digits: enough to tell versions apart."""
     size = asset.size
     middle = size // 2
     samples = (asset.read(0, 4096), asset.read(middle, middle + 4096), asset.read(max(0, size - 4096), size))
@@ -197,7 +197,7 @@ class Altered:
         return bytes(data[lead:])
 
 
-# MPEG-1 Layer III, 128 kbit/s, 44.1 kHz, stereo: 1152 samples and 144 * 128000 / 44100 = 417.96 bytes a frame.
+# MPEG-1 Layer III, 128 kbit/s, 44.1 kHz, stereo: a frame is 1152 samples, 144 * 128000 / 44100 = 417.96 bytes.
 _FRAME_BITS, _RATE, _SAMPLES = 144 * 128_000, 44_100, 1152
 _HEADER_AND_SIDE_INFO = 4 + 32
 
@@ -264,7 +264,7 @@ def wav_of_size(size: int, seed: Seed = 0) -> Asset:
 
 
 def m4a_of(seconds: float, seed: Seed = 0) -> Asset:
-    """Make an m4a-shaped object at 16 kB a second: `ftyp`, `mdat` full of noise, an empty `moov` at the end."""
+    """Make an m4a-shaped object at 16 kB a second: `ftyp`, `mdat` of noise, an empty `moov` at the end."""
     audio = round(seconds * 16_000)
     ftyp = struct.pack(">I4s4sI4s4s", 24, b"ftyp", b"M4A ", 512, b"M4A ", b"isom")
     return Joined(

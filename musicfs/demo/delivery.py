@@ -172,6 +172,8 @@ def _steps(asset: Asset, start: int, stop: int, how: Delivery) -> Iterator[Step]
         breaks.append((how.cut.at, Close() if how.cut.clean else Reset()))
     if how.stall_at is not None:
         breaks.append((how.stall_at, Stall()))
+    # A break beyond the body never comes; it would hit the next request on the connection.
+    breaks = [(at, event) for at, event in breaks if at < length]
     end, event = min(breaks, key=lambda item: item[0], default=(length, None))
     end = min(end, length)
     stride = _CHUNK if how.drip is None else max(1, int(how.drip / _DRIPS))

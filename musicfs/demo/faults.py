@@ -44,8 +44,8 @@ def html(status: int = 200) -> Answer:
 
 
 def throttled(seconds: int | None = None, *, date: float | None = None, until: str | None = None) -> Answer:
-    """Answer 429, with Retry-After in seconds or as a date (seconds since the epoch), or `retryAfter` (ISO) in
-    the body, or none of them."""
+    """Answer 429, with Retry-After in seconds or as a date (seconds since the epoch), `retryAfter` (ISO) in the
+    body, or none of them."""
     headers: Pairs = ()
     if seconds is not None:
         headers = (("Retry-After", str(seconds)),)
@@ -78,7 +78,7 @@ def dropped(*, clean: bool = False) -> Answer:
 
 
 def denied_link(reason: str = "expired timestamp") -> Answer:
-    """Answer as the CDN does when it refuses a link: `expired timestamp`, `invalid md5hash` (upstream 4.1)."""
+    """Answer as the CDN does to a link (4.1): `expired timestamp`, `invalid md5hash`, `no url arg auth_key`."""
     return lambda _: page(403, ("X-Tengine-Error", f"denied by req auth: {reason}"))
 
 
@@ -89,5 +89,6 @@ def xml_error(status: int, code: str) -> Answer:
 
 def xml(status: int, code: str) -> Response:
     """Make object storage's error body."""
-    text = f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>{phrase(status)}.</Message></Error>"
+    text = "<?xml version='1.0' encoding='UTF-8'?>"
+    text += f"<Error><Code>{code}</Code><Message>{phrase(status)}.</Message></Error>"
     return Response.of(status, text.encode(), "application/xml; charset=UTF-8")

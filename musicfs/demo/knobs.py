@@ -26,7 +26,7 @@ class Ranges(StrEnum):
     HONOUR = "honour"
     """RFC 9110: an end beyond the object is clipped, a start beyond it is 416."""
     LAX = "lax"
-    """Alibaba OSS by default: any part out of bounds makes it 200 with the whole object (upstream-api.md 4.2)."""
+    """Alibaba OSS by default (upstream-api.md 4.2): any part out of bounds makes it 200 and whole."""
     STRICT = "strict"
     """416 for any part out of bounds, the end included."""
     IGNORE = "ignore"
@@ -58,7 +58,7 @@ class Tag(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Break the connection after `at` bytes of the response's body, with a reset or (`clean`) a plain close."""
+    """Break the connection after `at` bytes of the response's body, by a reset or (`clean`) a close."""
 
     at: int
     clean: bool = False

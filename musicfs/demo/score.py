@@ -40,7 +40,7 @@ class Bus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One note: `start` and `length` in beats from the bar's begin, `pitch` in MIDI numbers, gain in PCM steps."""
+    """One note: `start` and `length` in beats from the bar's begin, `pitch` in MIDI, gain in PCM steps."""
 
     part: Part
     timbre: str
@@ -184,7 +184,8 @@ def _harmony(plan: _Plan, chord: int, last: bool) -> Iterator[Event]:
 def _bass(plan: _Plan, chord: int, last: bool) -> Iterator[Event]:
     root = plan.voiced(chord, 33)
     fifth = root + 7 if root + 7 <= 48 else root - 5
-    line = ((0.0, 4.0, root),) if last else ((0.0, 1.5, root), (1.5, 0.5, root), (2.0, 1.5, fifth), (3.5, 0.5, root))
+    walk = ((0.0, 1.5, root), (1.5, 0.5, root), (2.0, 1.5, fifth), (3.5, 0.5, root))
+    line = ((0.0, 4.0, root),) if last else walk
     for start, length, pitch in line:
         yield Event(Part.BASS, "bass", start, length, pitch, 9500)
 

@@ -19,7 +19,7 @@ from functools import lru_cache, partial
 from importlib import resources
 
 from musicfs.demo.archive import Member, archive_of
-from musicfs.demo.assets import Asset, Late, Plain
+from musicfs.demo.assets import Asset, Delayed, Plain
 from musicfs.demo.catalogue import Flow, Tempolor
 from musicfs.demo.composer import Piece
 from musicfs.demo.score import Part
@@ -31,7 +31,12 @@ _APART = 9 * 3600.0
 FLOW_ACCOUNTS = ("ada@example.com", "ben+music@example.org")
 TEMPOLOR_ACCOUNTS = ("100200300", "100200301")
 
-_LYRICS = "[Verse 1]\nThe harbour lights are coming on,\nThe boats are drawing home.\n\n[Chorus]\nLeave one lamp lit."
+_LYRICS = """[Verse 1]
+The harbour lights are coming on,
+The boats are drawing home.
+
+[Chorus]
+Leave one lamp lit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +113,8 @@ def fill(flow: Flow, tempolor: Tempolor) -> None:
         _add_job(tempolor, song, _FIRST + _APART / 2 + index * _APART)
     for status, title in ((0, "Still being made"), (10, "Never was")):
         moment = _FIRST + 20 * _APART + status
-        tempolor.add_job(
-            TEMPOLOR_ACCOUNTS[0], title, None, _item(title), status=status, created=moment, without=("mp3", "wav")
-        )
+        account, item, nothing = TEMPOLOR_ACCOUNTS[0], _item(title), ("mp3", "wav")
+        tempolor.add_job(account, title, None, item, status=status, created=moment, without=nothing)
 
 
 def _item(seed: str) -> str:

@@ -89,7 +89,7 @@ class Request:
         return next((value for key, value in self.query if key == name), None)
 
 
-# What the standard library has no phrase for: useapi.net's own 596 and Cloudflare's 52x (upstream-api.md 1.3).
+# What the standard library has no phrase for: useapi.net's 596 and Cloudflare's 52x (upstream-api.md 1.3).
 _PHRASES = {
     520: "Web Server Returned an Unknown Error",
     521: "Web Server Is Down",
@@ -111,8 +111,8 @@ class Response:
 
     status: int
     headers: Pairs = ()
-    """Without Transfer-Encoding, Connection and Date, which belong to the server. With `Framing.LENGTH` it holds
-    the Content-Length that is announced, which a lying body need not keep."""
+    """Without Transfer-Encoding, Connection and Date, which belong to the server. With `Framing.LENGTH` it
+    holds the Content-Length that is announced, which a lying body need not keep."""
     steps: Iterable[Step] = ()
     framing: Framing = Framing.LENGTH
     before: tuple[Event, ...] = ()

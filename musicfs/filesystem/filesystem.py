@@ -37,6 +37,7 @@ from musicfs.filesystem.sizing import Attributes, Sizing
 from musicfs.model import SongRow, Span
 
 NEGATIVE = 10.0  # seconds the kernel may believe that a name does not exist (DESIGN §3)
+_ABSENT = 1024  # such names kept in mind: a desktop asks for a few a folder, and asks again
 
 
 class Asks(Protocol):
@@ -77,7 +78,9 @@ class Filesystem:
         """Called with an inode whose size the kernel should ask for again."""
         self.left: Callable[[int, str], None] = lambda parent, name: None
         """Called with a folder's inode and a name that is no longer in it."""
-        catalog.on_left = self._left
+        catalog.on_left, catalog.on_changed = self._left, self._changed
+        self._absent: dict[tuple[int, str], None] = {}
+        """Names that the kernel may believe not to exist, oldest first."""
         self.register: Register[Node] = Register()
         self._handles: dict[int, Handle] = {}
         self._next = 1
@@ -118,16 +121,31 @@ class Filesystem:
         if row.name is not None:
             self.left(tree.folder_inode(("library",)), row.name)
 
+    def _changed(self) -> None:
+        """Have the kernel ask again for names that did not exist: a listed name is never ENOENT."""
+        absent, self._absent = self._absent, {}
+        for parent, name in absent:
+            self.left(parent, name)
+
     # Lookup --------------------------------------------------------------------------------------------
 
-    async def lookup(self, parent: int, name: str) -> Attributes:
+    async def lookup(self, parent: int, name: str, tid: int = 0) -> Attributes:
         """Find a name in a folder; the kernel holds one more reference to it.
 
         Raises:
             NoSuchEntry: it does not exist.
+            ScannerRefused: an indexer asks what only a download can tell.
             MusicfsError: it cannot be said now.
         """
-        node = await self.finding.find(self.folder(parent), name)
+        folder = self.folder(parent)
+        self._spare(folder, tid)
+        try:
+            node = await self.finding.find(folder, name)
+        except NoSuchEntry:
+            self._absent[parent, name] = None
+            if len(self._absent) > _ABSENT:
+                del self._absent[next(iter(self._absent))]
+            raise
         self.register.remember(node.inode, node)
         return self.sizing.attributes(node)
 
@@ -143,13 +161,22 @@ class Filesystem:
 
     # Listing -------------------------------------------------------------------------------------------
 
-    async def entries(self, inode: int) -> list[Entry]:
+    async def entries(self, inode: int, tid: int = 0) -> list[Entry]:
         """List a folder, waiting for what was never seen.
 
         Raises:
+            ScannerRefused: an indexer asks what only a download can tell.
             MusicfsError: it cannot be had; never an empty or partial list.
         """
-        return await self.finding.entries(self.folder(inode))
+        folder = self.folder(inode)
+        self._spare(folder, tid)
+        return await self.finding.entries(folder)
+
+    def _spare(self, folder: Folder, tid: int) -> None:
+        """Keep indexers from the link and the bytes that a `stems/` costs which was never seen."""
+        if self.finding.unseen(folder) and self._callers.is_scanner(tid):
+            self.scanners_refused += 1
+            raise ScannerRefused("indexers are shown the stems that somebody has listed before")
 
     # Stat ----------------------------------------------------------------------------------------------
 

@@ -167,6 +167,13 @@ class Finding:
         below = "".join(f"{part}/" for part in path[3:])
         return tree.archive_entries(folder, below, [member.name for member in directory.members])
 
+    def unseen(self, folder: Folder) -> bool:
+        """Tell whether listing a folder costs a link and some of an archive's bytes."""
+        row = folder.row
+        if len(folder.path) < 3 or row is None or row.song.service == "flowmusic":
+            return False
+        return self._archives.seen(Asset(row.song, Form.STEMS, row.listed)) is None
+
     def top(self, path: tree.Path) -> list[Entry]:
         """List one of the three big folders, made anew only when something changed."""
         generation, kept = self._listed.get(path, (-1, []))

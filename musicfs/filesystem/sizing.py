@@ -63,12 +63,14 @@ class Sizing:
     def attributes(self, node: Node) -> Attributes:
         """Give what `stat` shows, asking nobody."""
         if isinstance(node, Folder):
-            # A folder of a song cannot change; the top ones do, and cost nothing to ask again.
-            steady = STEADY if node.row is not None or not node.path else 1.0
+            # A folder of a song cannot change; the others' times do, and cost nothing to ask again.
+            steady = STEADY if node.row is not None else 1.0
             return Attributes(node.inode, True, 4096, self._folder_mtime(node), 1, STEADY, steady)
         size, exact = self.size(node)
+        # A song has no name in `library/`, and so one link less, until every service was listed once.
+        final = exact and (not node.listed or bool(node.row.name or node.row.parent))
         return Attributes(
-            node.inode, False, size, node.row.mtime_ns, node.names, STEADY, STEADY if exact else 0.0
+            node.inode, False, size, node.row.mtime_ns, node.names, STEADY, STEADY if final else 0.0
         )
 
     def size(self, file: File) -> tuple[int, bool]:

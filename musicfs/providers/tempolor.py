@@ -41,7 +41,7 @@ class _Record(msgspec.Struct, gc=False):
 
 
 class _List(msgspec.Struct):
-    records: list[msgspec.Raw] | None = None
+    records: list[msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
     hasNext: bool | None = None
     cursor: str | None = None
 
@@ -73,6 +73,8 @@ class TemPolor:
         query = [("user_id", account.ident), ("type", kind)] + ([("cursor", mark)] if mark else [])
         reply = yield Request(f"{_BASE}/music/", tuple(query), kind="list")
         listed: _List = decode(reply, _List)
+        # A page that does not even name its records (an error told with 200) left out nobody knows how many.
+        unsaid = int(listed.records is msgspec.UNSET)
         records = listed.records or []
         songs = [song for raw in records if (song := _song(raw, account.ident)) is not None]
         following = None
@@ -80,7 +82,7 @@ class TemPolor:
             following = f"{kind} {listed.cursor}"
         elif kind == _TYPES[0]:
             following = f"{_TYPES[1]} "
-        return Page(tuple(songs), following, len(records) - len(songs))
+        return Page(tuple(songs), following, len(records) - len(songs) + unsaid)
 
     def record(self, handle: str) -> Conversation[Song]:
         """Ask for a job by its full id (§3.3); its state is in the song.

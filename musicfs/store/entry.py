@@ -232,8 +232,13 @@ class Entry(Described):
         self._room.promise(self, 0)
 
     def discard(self) -> None:
-        """Forget the object and remove its files."""
-        self.evict()
+        """Forget the object, and remove its files if the disk lets us; nobody gets its bytes from here on."""
+        try:
+            self.evict()
+        except StoreError as failure:
+            # What is left is found again at a restart, and believed no further than its map can prove.
+            LOG.warning("cannot remove the files of %s: %s", self._name(), failure)
+            self._leave()
 
     # Holding and pinning ---------------------------------------------------------------------------------
 
@@ -276,11 +281,14 @@ class Entry(Described):
         name = self._name()
         for suffix in (".map", ".pass", ".pin", ".data"):
             disk.remove(self._stem.with_suffix(suffix))
+        self._leave()
+        LOG.info("let go of %s", name)
+
+    def _leave(self) -> None:
         self._room.leave(self)
         self.gone, self._book.passing = True, False
         if self._book.read:
             self._book.known.blocks.clear()
-        LOG.info("let go of %s", name)
 
     def shed(self) -> bool:
         """Give the longest unused block's room back; False when that cannot be done."""

@@ -118,7 +118,7 @@ class Store:
         if entry is None:
             return None
         if not entry.load():
-            entry.evict()
+            entry.discard()
             return None
         return entry
 
@@ -136,7 +136,7 @@ class Store:
         try:
             entry.begin(Header(key, version, kind, size, validator, os.urandom(maps.SALT)))
         except StoreError:
-            entry.evict()
+            entry.discard()
             raise
         return entry
 
@@ -144,7 +144,7 @@ class Store:
         """Forget the object and remove its files, also if it is held or pinned; none is as good."""
         entry = self._room.find(maps.digest_of(key, version))
         if entry is not None:
-            entry.evict()
+            entry.discard()
 
     def objects(self) -> Iterator[Entry]:
         """Give every object, longest unused first, also those whose map was not read yet."""

@@ -20,7 +20,7 @@ import trio
 from musicfs.content import Asset, Opened
 from musicfs.content.archive import Stored
 from musicfs.content.blob import Blob
-from musicfs.core.spans import BLOCK, blocks_of
+from musicfs.core.spans import BLOCK, align, blocks_of
 from musicfs.core.zipdir import Method
 from musicfs.errors import Changed
 from musicfs.filesystem import Filesystem
@@ -85,15 +85,14 @@ class Bringer:
             item.coming = blob if blob.one_pass and not blob.whole else None
         elif archives.member(asset)[1].method is Method.STORED:
             key, room = asset.archive.key, content.facts(asset.archive).size
-        with self._pins.claimed(key, version, room) as claim:
-            with closing(await self._open(asset)) as opened:
-                if opened.version != version:
-                    raise Changed("the service has other bytes now")
-                item.size = opened.size
-                if isinstance(opened, Stored):
-                    await self._go_through(item, claim.pin(), opened.archive, opened.stretch)
-                elif opened.size:
-                    await self._keep(item, opened, claim)
+        with self._pins.claimed(key, version, room) as claim, closing(await self._open(asset)) as opened:
+            if opened.version != version:
+                raise Changed("the service has other bytes now")
+            item.size = opened.size
+            if isinstance(opened, Stored):
+                await self._go_through(item, claim.pin(), opened.archive, opened.stretch)
+            elif opened.size:
+                await self._keep(item, opened, claim)
 
     async def _open(self, asset: Asset) -> Opened:
         if asset.member is not None:
@@ -110,9 +109,10 @@ class Bringer:
         await self._go_through(item, claim.pin(), opened, Span(0, opened.size))
 
     async def _go_through(self, item: Item, entry: Entry, source: Opened, stretch: Span) -> None:
-        """Read what is missing of a stretch and check every block of it."""
-        for start in range(stretch.start - stretch.start % BLOCK, stretch.stop, _PIECE):
-            piece = Span(max(start, stretch.start), min(start + _PIECE, stretch.stop))
+        """Read what is missing of a stretch, in whole blocks, and check every one of them."""
+        blocks = align(stretch, source.size)
+        for start in range(blocks.start, blocks.stop, _PIECE):
+            piece = Span(start, min(start + _PIECE, blocks.stop))
             item.fetched += await _whole_piece(entry, source, piece)
             item.done = max(item.done, min(piece.stop - stretch.start, item.size))
 

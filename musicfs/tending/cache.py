@@ -140,7 +140,7 @@ class Pruning:
     """Objects that stayed: pinned, open or too young."""
 
     def steps(self, store: Store, before: float) -> Iterator[None]:
-        """Let go of what is not pinned, not open and was last used before `before`, seconds since the epoch."""
+        """Let go of what is not pinned, not open and was last used before `before` (epoch seconds)."""
         for size in store.prune(before):
             self.objects += 1
             self.freed += size

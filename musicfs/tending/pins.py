@@ -20,7 +20,6 @@ from musicfs.errors import MusicfsError, StoreError, StoreFull
 from musicfs.model import Key
 from musicfs.store import Entry, Store
 
-
 _SLACK = 64 * 1024  # bytes an object may take beyond its own: its map, and what each write keeps in reserve
 
 

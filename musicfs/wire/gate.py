@@ -113,7 +113,7 @@ class Gate:
 
     def heard(self) -> None:
         """Note that the host answered something."""
-        self._strikes, self._down_for = 0, 0.0
+        self._strikes, self._down_for, self._down_until = 0, 0.0, 0.0
 
     def silent(self, failure: UpstreamError) -> None:
         """Note a timeout or a failure to connect."""

@@ -211,6 +211,8 @@ class Puller:
             if answer.status_code not in (301, 302, 303, 307, 308):
                 return answer
             url, client = _redirected(url, answer), self._doors.bytes
+            # The connection goes back first: hops that held one and waited for more could wait for ever.
+            await stack.aclose()
         raise Misbehaved("too many redirects")
 
 

@@ -18,6 +18,7 @@ import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from math import inf
 
 import httpcore
@@ -130,8 +131,21 @@ def public(address: str) -> bool:
         where = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    mapped = getattr(where, "ipv4_mapped", None)
-    return (mapped or where).is_global and not where.is_multicast
+    inner = where if isinstance(where, ipaddress.IPv4Address) else _carried(where)
+    return inner.is_global and not inner.is_multicast
+
+
+# Mapped (RFC 4291), NAT64 (RFC 6052, RFC 8215) and compatible addresses end in the IPv4 address they lead to.
+_CARRIERS = tuple(map(ipaddress.IPv6Network, ("::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
+
+
+def _carried(where: ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Give the IPv4 address that an IPv6 one leads to, if it does."""
+    if where.sixtofour is not None:
+        return where.sixtofour
+    if any(where in carrier for carrier in _CARRIERS):
+        return ipaddress.IPv4Address(int(where) & 0xFFFFFFFF)
+    return where
 
 
 class Pool(httpx.AsyncBaseTransport):
@@ -251,6 +265,8 @@ def _client(door: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
         transport=door,
         trust_env=False,
         follow_redirects=False,
+        # Cookies that servers set are not kept: the next request would carry them and be refused at the door.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers={"User-Agent": "musicfs", "Accept-Encoding": "identity", "Accept": "*/*"},
     )
 

@@ -104,7 +104,7 @@ class Wire:
             try:
                 gate.admit(request.kind, patience.until)
                 async with gate.turn(request.kind, patience.until):
-                    reply = await self._once(request)
+                    reply = await self._once(request, patience.until)
                 failed = failure(reply.status) if reply.status != 200 else None
                 if failed is None or not failed.temporary:
                     return reply
@@ -118,7 +118,7 @@ class Wire:
                 raise failed
             await trio.sleep(pause)
 
-    async def _once(self, request: Request) -> Reply:
+    async def _once(self, request: Request, until: float) -> Reply:
         gate = self.gates.of(self._doors.origin)
         self.tally.note(request.kind, 1)
         target = quote(request.path, safe=_SAFE) + ("?" + urlencode(request.query) if request.query else "")
@@ -134,7 +134,10 @@ class Wire:
             answer = await self._doors.api.send(asked, stream=True)
             try:
                 gate.heard()
-                body = await _whole_body(answer)
+                with trio.move_on_at(until) as waiting:
+                    body = await _whole_body(answer)
+                if waiting.cancelled_caught:
+                    raise TooSlow("the answer does not come to its end")
             finally:
                 with trio.CancelScope(shield=True):
                     await answer.aclose()

@@ -1,9 +1,9 @@
 """Real servers on 127.0.0.1 around the embedded service: three hosts, three ports, broken wires included.
 
 How it thinks: one `_Host` a role, each with its own port, trio loop and thread, so that a test may flip knobs
-from its own thread, take one host down (`stop(Role.CDN)`: connection refused) and bring it back on the same port.
-The raw host (`raw.py`) plays every step of a script; `via="hypercorn"` puts hypercorn and starlette (`asgi.py`)
-before the API instead, for HTTP that is well behaved.
+from its own thread, take one host down (`stop(Role.CDN)`: connection refused) and bring it back on the same
+port. The raw host (`raw.py`) plays every step of a script; `via="hypercorn"` puts hypercorn and starlette
+(`asgi.py`) before the API instead, for HTTP that is well behaved.
 
     with running(service) as loop:                   # in threads
     async with serving(service) as loop:             # as tasks of the calling trio loop

@@ -1,9 +1,10 @@
 """Hypercorn and starlette before the service: HTTP that is well behaved.
 
-How it thinks: one catch-all route turns an ASGI request into a request value and streams the steps back. A break
-in the script cannot be played here; it becomes a failed response, which hypercorn ends in its own way.
+How it thinks: one catch-all route turns an ASGI request into a request value and streams the steps back. A
+break in the script cannot be played here; it becomes a failed response, which hypercorn ends in its own way.
 
-What must always be true: the service sees the path and query as they were sent, not as starlette decodes them.
+What must always be true: the service sees the path and query as they were sent, not as starlette decodes
+them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """HTTP/1.1 by hand: plays a response's steps on a socket exactly as they are scripted.
 
-How it thinks: no honest library will send a lie, and half of what the client must survive are lies: bodies that
-end early, resets, silence. So a request head is read with a split, and a response is written as its value says.
+How it thinks: no honest library will send a lie, and half of what the client must survive are lies: bodies
+that end early, resets, silence. So a request head is read with a split, and a response is written as its
+value says.
 
-What must always be true: a connection is kept for another request only when the last body was as announced; the
-peer may leave at any time. It refuses requests that are not plain enough for a test's client.
+What must always be true: a connection is kept for another request only when the last body was as announced;
+the peer may leave at any time. It refuses requests that are not plain enough for a test's client.
 """
 
 from __future__ import annotations

@@ -112,6 +112,20 @@ async def test_a_probe_that_is_answered_ends_the_outage(autojump_clock: trio.tes
 
 
 @pytest.mark.trio
+async def test_a_late_answer_ends_the_outage_too(autojump_clock: trio.testing.MockClock) -> None:
+    """An answer to a request that set out before ends the outage; the next two silences are another."""
+    host = downed()
+    await trio.sleep(5)
+    host.heard()
+    host.admit("list", FAR)
+    host.silent(TooSlow("late"))
+    host.silent(TooSlow("late"))
+    assert host.down
+    with pytest.raises(TooSlow):
+        host.admit("list", FAR)
+
+
+@pytest.mark.trio
 async def test_one_probe_at_a_time(autojump_clock: trio.testing.MockClock) -> None:
     """When the time is up one request goes out; whoever comes meanwhile is refused at once."""
     host = downed()
