@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ import httpx
 import msgspec
 import pytest
 import trio
+import trio.testing
 
 from musicfs import providers
 from musicfs.content import Content
@@ -532,6 +534,16 @@ class House:
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.store.close()
+
+
+@asynccontextmanager
+async def housed(folder: Path, limit: int = 64 * 2**20) -> AsyncIterator[House]:
+    """Open a content room for a test; at its end no job is left and nobody holds anything."""
+    async with trio.open_nursery() as nursery:
+        with House(nursery, folder, limit) as house:
+            yield house
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
 
 
 def wav_asset(ident: str = "0123abcd", listed: bool = True, duration: float | None = 12.0) -> Asset:

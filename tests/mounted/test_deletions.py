@@ -19,7 +19,7 @@ import pytest
 
 from musicfs.demo import Clip, Job, Request, Response, Service, wav_of_size, zip_of
 from musicfs.demo.faults import Answer, black_hole, dropped, garbage, html, json_error
-from tests.mounted.mounting import Mount, done, mounted, run, until
+from tests.mounted.mounting import Mount, done, mounted, until
 
 ADA, BEN = "ada@example.com", "ben+music@example.org"
 FOLDERS = ("flowmusic", "tempolor", "library")
@@ -81,7 +81,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Mount and copy a library of short songs."""
     service, home = Service(clock=time.time), tmp_path_factory.mktemp("deletions")
     for number in range(24):
-        service.add_clip(ADA, f"Song {number}", 0.2, without=("wav",) if number % 3 else ())
+        service.add_clip(ADA, f"Song {number}", 0.2)
     for number in range(3):
         service.add_clip(BEN, f"Song {number}", 0.2)
         service.add_job("200", f"Choir {number}", 0.2, kind="instrumental")
@@ -89,11 +89,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         stems = zip_of({"bass.wav": b"RIFF" + bytes(500)}) if number % 2 else None
         service.add_job("100", f"Job {number}", 0.2, wav=wav_of_size(3000, number), stems=stems)
     with mounted(service, home, listing_ttl=TTL, forget_after=FORGET, deadline=4) as mount:
-        # A clip without a wav has one in its listing all the same, until its 404s are a day apart.
-        mount.expect("404", "no bytes")
         stage = Stage(mount, service, home / "copy")
-        for folder in FOLDERS:
-            run(["rsync", "-a", f"{mount.path}/{folder}/", f"{stage.copy}/{folder}/"])
+        stage.rsync()
         yield stage
 
 
@@ -167,25 +164,18 @@ def test_illness(illness: str, stage: Stage) -> None:
     while time.monotonic() < end:
         assert stage.names() == names
         time.sleep(0.05)  # The illness has to last, on the mount's own clock.
-    _delete_only(stage)
+    stage.rsync()
     assert stage.copied() == before
     if illness in ("empty lists", "timeouts"):
         stage.mount.restart()
         assert stage.names() == names
-        _delete_only(stage)
+        stage.rsync()
         assert stage.copied() == before
     stage.heal()
     if illness == "timeouts":
         # The host is left alone for 15 s after them; a mount that starts anew asks at once.
         stage.mount.restart()
     assert stage.names() == names
-
-
-def _delete_only(stage: Stage) -> None:
-    """Let rsync take away what is not in a folder; clips without wav would make the copying itself fail."""
-    for folder in FOLDERS:
-        words = ["rsync", "-r", "--delete", "--existing", "--ignore-existing"]
-        run([*words, f"{stage.mount.path}/{folder}/", f"{stage.copy}/{folder}/"])
 
 
 def test_copy_again_is_silent(stage: Stage) -> None:
@@ -205,7 +195,7 @@ def test_deletion(stage: Stage) -> None:
     clip = stage.service.add_clip(ADA, "Leaving clip", 0.2)
     job = stage.service.add_job("100", "Leaving job", 0.2, wav=wav_of_size(3000, "leaving"))
     until(lambda: stage.named("Leaving clip") and stage.named("Leaving job"))
-    _copy(stage, "Leaving clip", "Leaving job")
+    stage.rsync()
     before = set(stage.copied())
     stage.remove(clip, job)
     until(lambda: not stage.named("Leaving clip") and not stage.named("Leaving job"))
@@ -214,18 +204,11 @@ def test_deletion(stage: Stage) -> None:
     for path in (f"flowmusic/{clip.uuid}.mp3", f"tempolor/{job.item}", "library/Leaving clip"):
         # The kernel knew these names, and was to keep them for minutes.
         assert not (stage.mount.path / path).exists()
-    _delete_only(stage)
+    stage.rsync()
     gone = before - set(stage.copied())
     mine = {path for path in before if clip.uuid in path or job.item in path or "Leaving" in path}
     assert gone == mine
     assert len(gone) >= 5
-
-
-def _copy(stage: Stage, *songs: str) -> None:
-    for folder in ("flowmusic", "tempolor"):
-        done(["rsync", "-a", f"{stage.mount.path}/{folder}/", f"{stage.copy}/{folder}/"])
-    for song in songs:
-        run(["rsync", "-a", f"{stage.mount.path}/library/{song}", f"{stage.copy}/library/"])
 
 
 def test_record_refused_twice(stage: Stage) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from musicfs import providers
 from musicfs.catalog import Catalog
@@ -76,12 +75,6 @@ class House:
 
 
 @pytest.fixture
-def clock() -> MockClock:
-    """Jump over every wait."""
-    return MockClock(autojump_threshold=0)
-
-
-@pytest.fixture
 def service() -> Service:
     """Give a healthy, empty service whose clock goes with the tests' own."""
     return Service(clock=wall)
@@ -95,7 +88,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-async def house(clock: MockClock, nursery: trio.Nursery, service: Service, store: Store) -> House:
+async def house(nursery: trio.Nursery, service: Service, store: Store) -> House:
     """Give a house on them."""
     return House(nursery, service, store)
 

@@ -79,8 +79,7 @@ def test_one_of_two_is_enough(small: Store) -> None:
             good.enter_context(pins.claimed(key(int(first_fails)), 1, 2 * BLOCK)).pin()
             if not first_fails:
                 good.close()
-            with pytest.raises(TooSlow):
-                failing.__exit__(TooSlow, TooSlow("no answer"), None)
+            failing.__exit__(TooSlow, TooSlow("no answer"), None)
         assert entry.pinned
 
 
@@ -97,7 +96,10 @@ def test_claims_at_a_time_share_half_the_cache(small: Store) -> None:
     pins = Pins(small)
     with pins.claimed(key(1), 1, 7 * BLOCK):
         with pins.claimed(key(2), 1, 7 * BLOCK):
-            with pytest.raises(PinsFull, match=r"half of the cache \(1 MiB\)"), pins.claimed(key(3), 1, 7 * BLOCK):
+            with (
+                pytest.raises(PinsFull, match=r"half of the cache \(1 MiB\)"),
+                pins.claimed(key(3), 1, 7 * BLOCK),
+            ):
                 pass
         with pins.claimed(key(3), 1, 7 * BLOCK):
             pass
