@@ -20,7 +20,6 @@ from typing import Any
 from musicfs import config
 from musicfs.commands import columns, errand, exits, meter, options
 from musicfs.commands.columns import Table, bytes_text
-from musicfs.errors import ConfigError
 
 _DAY = 86_400.0
 
@@ -28,12 +27,21 @@ _DAY = 86_400.0
 def add(verbs: options.Verbs) -> None:
     """Describe the verb."""
     parser = verbs.add_parser("cache", help="what is cached; check every block of it; let go of it")
-    parser.add_argument("what", choices=("info", "verify", "prune"))
-    parser.add_argument("--json", action="store_true", help="the answer as one JSON object")
-    parser.add_argument("--older", type=_days, metavar="DAYS", help="prune: only what was unused for so long")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="the cache of this config file's profile")
-    parser.add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?", help="the cache of this mount")
-    parser.set_defaults(run=run)
+    whats = parser.add_subparsers(dest="what", metavar="info|verify|prune", required=True)
+    for what, says in (
+        ("info", "what is in the cache"),
+        ("verify", "read every block, compare it with its checksum, drop what is bad"),
+        ("prune", "let go of what is neither pinned nor open"),
+    ):
+        one = whats.add_parser(what, help=says)
+        one.add_argument("--json", action="store_true", help="the answer as one JSON object")
+        one.add_argument(
+            "--config", type=Path, metavar="FILE", help="the cache of this config file's profile"
+        )
+        if what == "prune":
+            one.add_argument("--older", type=_days, metavar="DAYS", help="only what was unused for so long")
+        one.add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?", help="the cache of this mount")
+        one.set_defaults(run=run, older=None)
 
 
 def _days(text: str) -> float:
@@ -49,8 +57,6 @@ def _days(text: str) -> float:
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Do it, with the daemon or without."""
-    if args.older is not None and args.what != "prune":
-        raise ConfigError("--older is a word for prune")
     socket = _socket(args, environ)
     if socket is not None:
         reply = _ask(socket, args)

@@ -24,7 +24,7 @@ from musicfs.content.blob import Blob
 from musicfs.content.content import BlobReader, Content
 from musicfs.content.ports import Opened
 from musicfs.core.zipdir import LOCAL_HEADER, Directory, Member, Method, ZipDirectory, local_header
-from musicfs.errors import BadArchive, BytesMissing, Changed, MusicfsError, NoSuchEntry, Rejected, Withdrawn
+from musicfs.errors import BadArchive, BytesMissing, Changed, MusicfsError, NoSuchEntry, Withdrawn
 from musicfs.flights import Flights
 from musicfs.model import Key, Known, Song, Span
 
@@ -84,7 +84,7 @@ class Archives:
     async def _learn(self, archive: Asset) -> Directory:
         try:
             reader = await self._content.open(archive, first=1)
-        except (BytesMissing, Withdrawn, Rejected):
+        except (BytesMissing, Withdrawn):
             if self._settled(archive.song):
                 self._empty[archive.key] = trio.current_time() + 86_400.0  # asked again the next day
                 return Directory((), ())

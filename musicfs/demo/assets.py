@@ -197,7 +197,7 @@ class Altered:
         return bytes(data[lead:])
 
 
-# MPEG-1 Layer III, 128 kbit/s, 44.1 kHz, stereo: a frame is 1152 samples, 144 * 128000 / 44100 = 417.96 bytes.
+# MPEG-1 Layer III, 128 kbit/s, 44.1 kHz, stereo: a frame is 1152 samples, 144 * 128000 / 44100 bytes.
 _FRAME_BITS, _RATE, _SAMPLES = 144 * 128_000, 44_100, 1152
 _HEADER_AND_SIDE_INFO = 4 + 32
 

@@ -44,8 +44,8 @@ def html(status: int = 200) -> Answer:
 
 
 def throttled(seconds: int | None = None, *, date: float | None = None, until: str | None = None) -> Answer:
-    """Answer 429, with Retry-After in seconds or as a date (seconds since the epoch), `retryAfter` (ISO) in the
-    body, or none of them."""
+    """Answer 429, with Retry-After in seconds or as a date (seconds since the epoch), with `retryAfter` (ISO) in
+    the body, or with none of them."""
     headers: Pairs = ()
     if seconds is not None:
         headers = (("Retry-After", str(seconds)),)
@@ -78,7 +78,7 @@ def dropped(*, clean: bool = False) -> Answer:
 
 
 def denied_link(reason: str = "expired timestamp") -> Answer:
-    """Answer as the CDN does to a link (4.1): `expired timestamp`, `invalid md5hash`, `no url arg auth_key`."""
+    """Answer as the CDN does to a bad link (4.1): `expired timestamp`, `invalid md5hash`."""
     return lambda _: page(403, ("X-Tengine-Error", f"denied by req auth: {reason}"))
 
 

@@ -100,10 +100,10 @@ def test_status(demo: Demo) -> None:
 
 
 def test_log_is_calm(demo: Demo) -> None:
-    """The demo says nothing alarming."""
-    text = (demo.home / "log").read_text()
-    assert "WARNING" not in text
-    assert "ERROR" not in text
+    """The demo says nothing alarming but what its one bad archive is there to show."""
+    lines = (demo.home / "log").read_text().splitlines()
+    loud = [line for line in lines if " WARNING " in line or " ERROR " in line]
+    assert all("left out" in line for line in loud)
 
 
 def test_ctrl_c(tmp_path: Path) -> None:

@@ -436,7 +436,7 @@ def silence(tmp_path_factory: pytest.TempPathFactory) -> Silence:
             found.seen[name] = catting(paths[name][0])
         stalled = stage.job()
         paths["stall"] = stage.wav(stalled), digest(stalled.assets["wav"])
-        service.twist(role=Role.CDN, path=stalled.item, stall_at=100_000)
+        service.twist(role=Role.CDN, path=stalled.item, stall_at=100)
         found.seen["stall"] = catting(paths["stall"][0])
         clip = stage.clip()
         cover = mount.path / "library" / str(clip.title) / f"{clip.title}.wav"

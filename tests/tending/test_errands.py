@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -15,8 +18,8 @@ pytestmark = pytest.mark.trio
 async def test_it_runs_to_its_end(nursery: trio.Nursery, autojump_clock: MockClock) -> None:
     """An errand is running until its last task ended, then done."""
     errand = Errand(nursery)
-    errand.spawn(lambda: trio.sleep(1))
-    errand.spawn(lambda: trio.sleep(2))
+    for seconds in (1, 2):
+        errand.spawn(partial(trio.sleep, seconds))
     assert errand.told(0)["stage"] == "running"
     await trio.sleep(1.5)
     assert errand.told(0)["stage"] == "running"
@@ -118,7 +121,12 @@ async def test_a_sweep_gives_the_loop_back_at_each_step(nursery: trio.Nursery) -
             order.append("other")
             await trio.lowlevel.checkpoint()
 
-    sweep = Sweep(nursery, (order.append("step") for _ in range(5)), lambda: {"seen": len(order)})
+    def steps() -> Iterator[None]:
+        for _ in range(5):
+            order.append("step")
+            yield
+
+    sweep = Sweep(nursery, steps(), lambda: {"seen": len(order)})
     nursery.start_soon(other)
     await wait_all_tasks_blocked()
     assert sweep.told(0)["seen"] == 10

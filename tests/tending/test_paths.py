@@ -6,7 +6,7 @@ import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from musicfs.core.tree import File
-from musicfs.demo import Service, archive_of, wav_of
+from musicfs.demo import Member, Service, archive_of, wav_of
 from musicfs.errors import MusicfsError, NoSuchEntry, NotADirectory
 from musicfs.tending.paths import Found, walk
 from tests.tending.conftest import House
@@ -28,7 +28,13 @@ async def stocked(house: House, service: Service) -> House:
     """Fill the service: three clips of one title, a job with stems in folders."""
     for _ in range(3):
         service.add_clip("ada@example.com", "Tide", 5.0)
-    stems = archive_of({"wet/drums.wav": wav_of(1, "d"), "wet/bass.wav": wav_of(1, "b"), "key.txt": b"F"})
+    stems = archive_of(
+        [
+            Member("wet/drums.wav", wav_of(1, "d")),
+            Member("wet/bass.wav", wav_of(1, "b")),
+            Member("key.txt", b"F"),
+        ]
+    )
     service.add_job("100", "Ebb", item="aaaabbbbcccc", stems=stems)
     return house
 

@@ -61,9 +61,9 @@ def test_what_fails_is_not_pinned(small: Store) -> None:
         entry = fill(small, 1, 4)
         if before:
             entry.pin()
-        with pytest.raises(TooSlow), pins.claimed(key(1), 1, 4 * BLOCK) as claim:
-            claim.pin()
-            raise TooSlow("no answer")
+        failing = pins.claimed(key(1), 1, 4 * BLOCK)
+        failing.__enter__().pin()
+        failing.__exit__(TooSlow, TooSlow("no answer"), None)
         assert entry.pinned is before
 
 
@@ -95,12 +95,12 @@ def test_claims_at_a_time_share_half_the_cache(small: Store) -> None:
     once one has ended, unpinned, there is room again."""
     pins = Pins(small)
     with pins.claimed(key(1), 1, 7 * BLOCK):
-        with pins.claimed(key(2), 1, 7 * BLOCK):
-            with (
-                pytest.raises(PinsFull, match=r"half of the cache \(1 MiB\)"),
-                pins.claimed(key(3), 1, 7 * BLOCK),
-            ):
-                pass
+        with (
+            pins.claimed(key(2), 1, 7 * BLOCK),
+            pytest.raises(PinsFull, match=r"half of the cache \(1 MiB\)"),
+            pins.claimed(key(3), 1, 7 * BLOCK),
+        ):
+            pass
         with pins.claimed(key(3), 1, 7 * BLOCK):
             pass
 

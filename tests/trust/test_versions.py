@@ -186,13 +186,13 @@ def test_handle_keeps_a_whole_version(song: Song, mount: Mount, _service: Servic
 def test_parallel_readers_over_a_change(song: Song, _service: Service) -> None:
     """Six readers at random places while the object changes three times: everything one handle gives is of
     one version."""
-    ended, failures = threading.Event(), list[BaseException]()
+    ended, failures, seen = threading.Event(), list[BaseException](), set[int]()
 
     def reads(seed: int) -> None:
         rng = random.Random(seed)
         while not ended.is_set():
             try:
-                _one_handle(song, rng)
+                seen.add(_one_handle(song, rng))
             except OSError as failed:
                 if failed.errno not in (errno.ESTALE, errno.EIO):
                     failures.append(failed)
@@ -213,11 +213,12 @@ def test_parallel_readers_over_a_change(song: Song, _service: Service) -> None:
         reader.join(30)
         assert not reader.is_alive()
     assert not failures, failures[:3]
+    assert len(seen) > 1, "the change was never met"
     until(lambda: not isinstance(song.judge(attempt(song.path)), str), 10)
 
 
 def _one_handle(song: Song, rng: random.Random) -> int:
-    """Read a few places through one handle, and find the versions that have all of them."""
+    """Read a few places through one handle, and find the version that has all of them."""
     file = os.open(song.path, os.O_RDONLY)
     pieces: list[tuple[int, bytes]] = []
     try:
@@ -229,10 +230,14 @@ def _one_handle(song: Song, rng: random.Random) -> int:
             COUNTS["bytes verified"] += 5000
     finally:
         os.close(file)
-        fits = [b for b in song.bodies if all(b[at : at + len(data)] == data for at, data in pieces)]
+        fits = [
+            number
+            for number, body in enumerate(song.bodies)
+            if all(body[at : at + len(data)] == data for at, data in pieces)
+        ]
         if not fits:
             raise Wrong(f"{len(pieces)} reads of one handle fit no version")
-    return len(pieces)
+    return fits[0]
 
 
 MAPPED = """
