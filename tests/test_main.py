@@ -25,7 +25,7 @@ def test_version_and_help_come_from_the_front_door() -> None:
     """--version gives the version, --help names every verb."""
     assert run("--version").stdout == f"musicfs {__version__}\n"
     said = run("--help").stdout
-    for verb in ("mount", "demo", "umount", "status", "why"):
+    for verb in ("mount", "demo", "umount", "status", "why", "warm", "cache", "forget"):
         assert verb in said
 
 

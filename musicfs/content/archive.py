@@ -136,18 +136,29 @@ class Archives:
             return await self._content.open_inflated(
                 asset, _known(version, member), lambda blob: self._inflate(blob, member)
             )
+        try:
+            return await self._open_stored(asset, version, member)
+        except Changed as changed:
+            raise await self._rebuilt(asset.archive) from changed
+
+    async def _open_stored(self, asset: Asset, version: int, member: Member) -> Stored:
         reader = await self._content.open(asset.archive, first=1, needs=_stretch(member))
         try:
             if reader.version != version:
-                raise await self._rebuilt(asset.archive)
+                raise Changed("the archive was built anew")
+            reader.ahead = _stretch(member).stop
             offset = await self._data_offset(asset, version, member, reader)
+            reader.ahead = offset + member.packed
         except BaseException:
             reader.close()
             raise
         return Stored(reader, member, offset)
 
     async def _rebuilt(self, archive: Asset) -> MusicfsError:
-        """Read the directory of an archive that was built anew."""
+        """Read the directory of an archive that was built anew.
+
+        At once, because who opens the member is told Changed once and then has to find the new one.
+        """
         await self._flights.ask((archive.key, "again"), lambda: self._learn(archive), limit=5.0)
         return Changed("the archive was built anew")
 
@@ -160,10 +171,16 @@ class Archives:
 
     async def _inflate(self, blob: Blob, member: Member) -> None:
         """Inflate a member onto its own shelf; runs as the blob's only job."""
-        reader = await self._content.open(blob.asset.archive, first=1)
+        try:
+            await self._inflate_from(blob.asset.archive, blob, member)
+        except Changed as changed:
+            raise await self._rebuilt(blob.asset.archive) from changed
+
+    async def _inflate_from(self, archive: Asset, blob: Blob, member: Member) -> None:
+        reader = await self._content.open(archive, first=1)
         try:
             if reader.version != blob.version:
-                raise await self._rebuilt(blob.asset.archive)
+                raise Changed("the archive was built anew")
             offset = await self._data_offset(blob.asset, blob.version, member, reader)
             await _unpack(reader, member, offset, blob)
         finally:

@@ -157,8 +157,8 @@ class Content:
 
     # Reading -------------------------------------------------------------------------------------------
 
-    async def read(self, blob: Blob, wanted: Span, size: int) -> bytes | memoryview:
-        """Give exactly the bytes of `wanted`, clipped to the file's `size`.
+    async def read(self, blob: Blob, wanted: Span, size: int, ahead: int) -> bytes | memoryview:
+        """Give exactly the bytes of `wanted`, clipped to the file's `size`; read ahead only below `ahead`.
 
         Raises:
             Changed: the version is gone and its bytes are not all here.
@@ -167,7 +167,7 @@ class Content:
         span = clip(wanted, size)
         if span.start >= span.stop:
             return b""
-        goal = blob.cursors.note(span, size)
+        goal = blob.cursors.note(span, ahead)
         while True:
             data = self._collect(blob, span)
             if data is not None:
@@ -264,6 +264,8 @@ class BlobReader:
         self._open = True
         self.size = blob.size or 0
         """Exact length in bytes; it does not change while the file is open."""
+        self.ahead = self.size
+        """Offset that is not read ahead of: where a stem ends, its neighbour begins."""
 
     @property
     def version(self) -> int:
@@ -272,7 +274,7 @@ class BlobReader:
 
     async def read(self, span: Span) -> bytes | memoryview:
         """Give exactly the bytes of `span`, clipped to the file."""
-        return await self._content.read(self._blob, span, self.size)
+        return await self._content.read(self._blob, span, self.size, self.ahead)
 
     def close(self) -> None:
         """End this use; a second call does nothing."""

@@ -109,6 +109,8 @@ class Jobs:
             blob.trouble = Trouble(failure, trio.current_time() + _FAILED)
             blob.checked_until = 0.0  # the last word counts, so that the next `open` fails and no `read`
             blob.last_failure = failure
+        if isinstance(failure, Changed) and isinstance(job, Inflation):
+            blob.gone = True  # its archive is another one: who looks again finds the new member
         if blob.one_pass and not blob.whole:
             # A pass is kept or dropped whole.
             self._shelving.drop(blob)

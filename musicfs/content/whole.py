@@ -138,9 +138,11 @@ class Pass:
 
     def _judge(self) -> None:
         verdict = judge(self._frames, self.blob.asset.song.duration)
-        if verdict is Verdict.NOT_AUDIO:
+        silent = verdict is Verdict.NOT_AUDIO
+        # What was cut off before its first frame is no audio either, as far as it goes: that is doubted too.
+        if silent and (self._frames.lost or self._doubted is not None):
             raise Rejected("what came is not an mp3")
-        if verdict is Verdict.WHOLE or self._doubted == self.at:
+        if verdict is Verdict.WHOLE or (self._doubted == self.at and not silent):
             return
         if self._doubted is not None:
             raise Rejected("two passes of the mp3 ended early, at different lengths")

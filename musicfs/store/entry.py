@@ -145,13 +145,6 @@ class Entry(Described):
             )
         return memoryview(raw)
 
-    def verify(self) -> list[int]:
-        """Read every block and give those that were bad; they are dropped."""
-        before = sorted(self.have)
-        for block in before:
-            self.check(block)
-        return [block for block in before if block not in self.have]
-
     def check(self, block: int) -> int:
         """Read one block that is here; give how many were found bad by it and dropped (a lost file: all)."""
         before = self._room.damaged

@@ -20,7 +20,7 @@ import trio
 from musicfs.content import Asset, Opened
 from musicfs.content.archive import Stored
 from musicfs.content.blob import Blob
-from musicfs.core.spans import BLOCK, align, blocks_of
+from musicfs.core.spans import BLOCK, align, block_span, blocks_of
 from musicfs.core.zipdir import Method
 from musicfs.errors import Changed
 from musicfs.filesystem import Filesystem
@@ -90,7 +90,7 @@ class Bringer:
                 raise Changed("the service has other bytes now")
             item.size = opened.size
             if isinstance(opened, Stored):
-                await self._go_through(item, claim.pin(), opened.archive, opened.stretch)
+                await self._go_through(item, claim, opened.archive, opened.stretch)
             elif opened.size:
                 await self._keep(item, opened, claim)
 
@@ -105,16 +105,23 @@ class Bringer:
             item.coming = blob
             await _sealed(blob, opened.version)
         if item.coming is not None:
-            item.done = item.fetched = item.size
-        await self._go_through(item, claim.pin(), opened, Span(0, opened.size))
+            item.done = item.size
+        await self._go_through(item, claim, opened, Span(0, opened.size))
 
-    async def _go_through(self, item: Item, entry: Entry, source: Opened, stretch: Span) -> None:
+    async def _go_through(self, item: Item, claim: Claim, source: Opened, stretch: Span) -> None:
         """Read what is missing of a stretch, in whole blocks, and check every one of them."""
-        blocks = align(stretch, source.size)
+        entry, blocks, item.fetched = claim.pin(), align(stretch, source.size), 0
         for start in range(blocks.start, blocks.stop, _PIECE):
             piece = Span(start, min(start + _PIECE, blocks.stop))
-            item.fetched += await _whole_piece(entry, source, piece)
+            lost = await _whole_piece(entry, source, piece)
+            came = [block for block in blocks_of(piece) if block in lost or block not in claim.had]
+            item.fetched += sum(_overlap(block_span(block, source.size), stretch) for block in came)
             item.done = max(item.done, min(piece.stop - stretch.start, item.size))
+
+
+def _overlap(one: Span, other: Span) -> int:
+    """Say how many bytes two spans share."""
+    return max(0, min(one.stop, other.stop) - max(one.start, other.start))
 
 
 async def _sealed(blob: Blob, version: int) -> None:
@@ -130,15 +137,16 @@ async def _sealed(blob: Blob, version: int) -> None:
         await blob.news()
 
 
-async def _whole_piece(entry: Entry, source: Opened, piece: Span) -> int:
-    """See to it that a piece is here and right; gives how many bytes of it were fetched."""
-    fetched, blocks = 0, blocks_of(piece)
+async def _whole_piece(entry: Entry, source: Opened, piece: Span) -> set[int]:
+    """See to it that a piece is here and right; gives the blocks that were found bad and came anew."""
+    lost: set[int] = set()
+    blocks = blocks_of(piece)
     for _ in range(_TRIES):
         if any(block not in entry.have for block in blocks):
             await source.read(piece)
-            fetched += piece.length
         if await _right(entry, blocks):
-            return fetched
+            return lost
+        lost.update(block for block in blocks if block not in entry.have)
         if entry.kind is Kind.WHOLE:
             # It cannot be mended in part.
             entry.evict()

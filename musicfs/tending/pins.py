@@ -47,8 +47,10 @@ class _Claim:
 class Claim:
     """One file's claim while it is being brought."""
 
-    def __init__(self, pins: Pins, key: Key, version: int) -> None:
+    def __init__(self, pins: Pins, key: Key, version: int, had: frozenset[int]) -> None:
         self._pins, self._key, self._version = pins, key, version
+        self.had = had
+        """The blocks that were here before."""
 
     def pin(self) -> Entry:
         """Pin the object now.
@@ -82,7 +84,7 @@ class Pins:
         claim = self._claims.setdefault(place, _Claim(size + _SLACK))
         claim.errands += 1
         try:
-            yield Claim(self, key, version)
+            yield Claim(self, key, version, frozenset(entry.have if entry is not None else ()))
             claim.kept = True
         finally:
             claim.errands -= 1

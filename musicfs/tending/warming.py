@@ -117,6 +117,9 @@ class Warming(Errand):
         except MusicfsError as failed:
             self.fail(item.path, failed)
             item.size = item.done  # What cannot be had is not waited for in the sum.
+        except trio.Cancelled:
+            self.cancelled = True  # The daemon ends, too: nothing new is begun.
+            raise
         finally:
             self._active.remove(item)
             self._size += item.size

@@ -287,16 +287,15 @@ async def test_half_a_listing(
 
 @pytest.mark.trio
 async def test_records_outweigh_lists(autojump_clock: MockClock, service: Service, memory: Memory) -> None:
-    """TemPolor songs that lists omit for an hour stay as long as their records answer, more of them than
-    are asked for in one refresh included."""
-    jobs = [service.add_job("100", f"Job {number}") for number in range(130)]
-    omitted = {job.item for job in jobs[::5]}
-    service.knobs.tempolor_page = 200
+    """TemPolor songs that lists omit stay as long as their records answer, though they are more than can be
+    asked for in ten minutes."""
+    jobs = [service.add_job("100", f"Job {number}") for number in range(1000)]
+    omitted = {job.item for job in jobs[:240]}
+    service.knobs.tempolor_page = 2000
     async with life(service, memory) as one:
         await one.known()
         service.fail(partial(_omitting, service, omitted), kind="list", path="tempolor")
-        await one.days(60)
-        assert len(omitted) == 26
+        await one.days(25)
         assert one.listed("tempolor") == {job.item for job in jobs}
 
 
@@ -309,6 +308,35 @@ def _omitting(service: Service, omitted: set[str], request: Request) -> Response
     finally:
         service.faults.insert(0, fault)
         service.tempolor.jobs = whole
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("then", ["unlinked", "unreadable"])
+async def test_records_of_a_lost_account(
+    then: str,
+    autojump_clock: MockClock,
+    service: Service,
+    memory: Memory,
+    expected_log: Callable[[str], None],
+) -> None:
+    """A song that was missing when its account was lost, or could not be listed any more, stays: the 404 of
+    such an account's record says nothing."""
+    jobs = [service.add_job(account, "Job") for account in ("100", "100", "200")]
+    _provoked(expected_log)
+    async with life(service, memory) as one:
+        await one.known()
+        service.fail(json_error(500), kind="record")
+        service.tempolor.jobs.pop(0)
+        await one.refresh()
+        assert one.row(jobs[0].item, "tempolor").lacks is not None
+        service.clear()
+        service.fail(json_error(404), kind="record")
+        if then == "unlinked":
+            del service.tempolor.accounts["100"]
+        else:
+            service.fail(json_error(500), kind="list", path="user_id=100")
+        await one.days(30)
+        assert one.listed("tempolor") == {job.item for job in jobs}
 
 
 @pytest.mark.trio

@@ -14,8 +14,8 @@ import trio
 from trio.testing import MockClock
 
 from musicfs.control import Declined, NotRunning, ask
-from musicfs.control.server import CLIENTS, LINE, PATIENCE, serve
-from musicfs.errors import StoreError, Throttled
+from musicfs.control.server import CLIENTS, LINE, PATIENCE, by_verb, serve
+from musicfs.errors import NoSuchEntry, StoreError, Throttled
 
 pytestmark = pytest.mark.trio
 
@@ -185,3 +185,15 @@ async def test_a_place_that_cannot_be_had_is_a_store_error(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match="cannot make the control socket"):
         await serve(tmp_path / "file/control.sock", answer)
+
+
+async def test_a_table_of_verbs_is_one_answer() -> None:
+    """Each verb gets its arguments; one that is not in the table is refused in a sentence."""
+
+    async def echo(args: dict[str, Any]) -> dict[str, Any]:
+        return {"told": args}
+
+    answered = by_verb({"echo": echo})
+    assert await answered("echo", {"a": 1}) == {"told": {"a": 1}}
+    with pytest.raises(NoSuchEntry, match="the daemon knows no verb 'warm'"):
+        await answered("warm", {})

@@ -15,7 +15,7 @@ _PROGRAMS = (
     *("Xvfb", "dbus-daemon", "xdotool", "thunar", "ffmpegthumbnailer", "tracker3"),
     *("baloo_file", "balooctl", "updatedb", "plocate"),
 )
-_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def _reason() -> str | None:
@@ -24,7 +24,7 @@ def _reason() -> str | None:
         return "there is no /dev/fuse that this user may open"
     if os.geteuid() != 0:
         return "only root can mount for others and run programs as another user"
-    path = f"{os.environ.get('PATH', os.defpath)}:{_SBIN}"
+    path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
     missing = [name for name in _PROGRAMS if shutil.which(name, path=path) is None]
     missing += [each.name for each in (TRACKER, EXTRACT) if not each.exists()]
     if not list(Path("/usr/lib").glob("*/tumbler-1/plugins/tumbler-ffmpeg-thumbnailer.so")):

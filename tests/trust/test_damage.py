@@ -21,7 +21,6 @@ from tests.trust.witness import (
     catalogue,
     forget_pages,
     kept,
-    path_of,
     read_at,
     verify,
 )
@@ -248,7 +247,7 @@ def test_folder_in_the_place_of_a_file(stage: Stage) -> None:
     """A data file that cannot be read at all (a folder has its name) is no reason not to serve the song."""
     mount = stage.mount
     mount.expect(*_SAID, "cannot", "passes through memory")
-    places = [one for one in stage.kept(":wav")]
+    places = list(stage.kept(":wav"))
     for one in places:
         _folder_instead(one, stage.rng)
         COUNTS["damages"] += 1

@@ -77,7 +77,7 @@ class Song:
 
 
 @pytest.fixture(scope="module")
-def _service() -> Service:
+def service() -> Service:
     """Give an almost empty service."""
     service = Service(clock=time.time)
     service.add_job("100", "First", 3.0)
@@ -85,40 +85,41 @@ def _service() -> Service:
 
 
 @pytest.fixture(scope="module")
-def _mount(_service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+def _mount(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
     """Mount it once for all."""
-    settings = {"listing_ttl": 0.3, "deadline": 5}
-    with mounted(_service, tmp_path_factory.mktemp("versions"), **settings) as mount:
+    with mounted(service, tmp_path_factory.mktemp("versions"), listing_ttl=0.3, deadline=5) as mount:
         yield mount
 
 
 @pytest.fixture
-def mount(_mount: Mount, _service: Service) -> Mount:
+def mount(_mount: Mount, service: Service) -> Mount:
     """Give the mount with a healthy service."""
-    _service.clear()
+    service.clear()
     _mount.expect("other bytes now", "built anew")
     return _mount
 
 
 @pytest.fixture
-def song(request: pytest.FixtureRequest, mount: Mount, _service: Service) -> Song:
+def song(request: pytest.FixtureRequest, mount: Mount, service: Service) -> Song:
     """Make a new song."""
-    return Song(_service, mount, request.node.name)
+    return Song(service, mount, request.node.name)
 
 
 def test_the_test_can_fail(song: Song) -> None:
     """A mixture of two bodies is noticed."""
     old, new = song.bodies[0], song.change()
-    assert song.judge(old) and song.judge(new) and song.judge("ESTALE")
+    assert song.judge(old) == old
+    assert song.judge(new) == new
+    assert song.judge("ESTALE") == "ESTALE"
     with pytest.raises(Wrong):
         song.judge(old[:700_000] + new[700_000:])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_change_between_opens(kind: str, song: Song, _service: Service) -> None:
+def test_change_between_opens(kind: str, song: Song, service: Service) -> None:
     """A file of which nothing but its length is here, and that changed since, opens by path without an
     error, has the new bytes whole, and another inode."""
-    _service.knobs.cdn, size = KINDS[kind]
+    service.knobs.cdn, size = KINDS[kind]
     os.close(os.open(song.path, os.O_RDONLY))
     head = read_whole(song.path) if KINDS[kind][0].ranges is Ranges.IGNORE else b""
     before = song.path.stat().st_ino
@@ -151,10 +152,10 @@ def test_change_noticed_at_open(song: Song, mount: Mount) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "no ranges"])
-def test_change_in_the_middle(kind: str, song: Song, _service: Service) -> None:
+def test_change_in_the_middle(kind: str, song: Song, service: Service) -> None:
     """A reader whose file changes while it reads gets ESTALE where the old bytes end, and keeps what it
     got; the next open has the new version whole."""
-    _service.knobs.cdn, size = KINDS[kind]
+    service.knobs.cdn, size = KINDS[kind]
     file = os.open(song.path, os.O_RDONLY)
     try:
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
@@ -172,7 +173,7 @@ def test_change_in_the_middle(kind: str, song: Song, _service: Service) -> None:
         os.close(file)
 
 
-def test_handle_keeps_a_whole_version(song: Song, mount: Mount, _service: Service) -> None:
+def test_handle_keeps_a_whole_version(song: Song, mount: Mount, service: Service) -> None:
     """A handle over a file that is whole here goes on reading it after the change, from the cache; so does
     every later open, because what is whole is not asked about again."""
     old = read_whole(song.path)
@@ -183,7 +184,7 @@ def test_handle_keeps_a_whole_version(song: Song, mount: Mount, _service: Servic
         assert read_whole(song.path) == old
 
 
-def test_parallel_readers_over_a_change(song: Song, _service: Service) -> None:
+def test_parallel_readers_over_a_change(song: Song, service: Service) -> None:
     """Six readers at random places while the object changes three times: everything one handle gives is of
     one version."""
     ended, failures, seen = threading.Event(), list[BaseException](), set[int]()
@@ -204,10 +205,10 @@ def test_parallel_readers_over_a_change(song: Song, _service: Service) -> None:
         reader.start()
     rng = random.Random(7)
     for _ in range(6):
-        began = len(_service.log)
+        began = len(service.log)
         song.change(SIZE + rng.choice([0, 0, 4096, -4096]))
         with contextlib.suppress(AssertionError):  # A version that came whole is not asked about again.
-            until(lambda began=began: len(_service.log) > began + 3, 0.5)  # type: ignore[misc]
+            until(lambda began=began: len(service.log) > began + 3, 0.5)  # type: ignore[misc]
     ended.set()
     for reader in readers:
         reader.join(30)
@@ -351,12 +352,12 @@ def _at_once(work: list[Callable[[], None]]) -> None:
         assert not thread.is_alive()
 
 
-def test_restless_mp3_under_an_open_handle(mount: Mount, _service: Service) -> None:
+def test_restless_mp3_under_an_open_handle(mount: Mount, service: Service) -> None:
     """A program that keeps an mp3 open has its bytes to the end, though the cache lost them and the service
     has others by now; or an error."""
-    clip = _service.add_clip("ada@example.com", "Restless", 20.0)
+    clip = service.add_clip("ada@example.com", "Restless", 20.0)
     path = mount.path / "flowmusic" / f"{clip.uuid}.mp3"
-    _service.twist(kind="mp3", restless=True)
+    service.twist(kind="mp3", restless=True)
     until(lambda: path.name in mount.listed("flowmusic"))
     mount.expect("damaged", "cannot read")
     with path.open("rb", buffering=0) as file:
@@ -373,7 +374,7 @@ def test_restless_mp3_under_an_open_handle(mount: Mount, _service: Service) -> N
     assert len(fresh) == len(first)
     assert fresh in [
         content(Altered(clip.assets["mp3"], call, Delivery().differs_from))
-        for call in range(1, len(_service.log) + 1)
+        for call in range(1, len(service.log) + 1)
     ]
 
 
@@ -390,10 +391,10 @@ def _archive(seed: str) -> Asset:
     )
 
 
-def test_rebuilt_archive(mount: Mount, _service: Service) -> None:
+def test_rebuilt_archive(mount: Mount, service: Service) -> None:
     """When an archive was built anew under a directory that is known, an open of a stem by its path gives
     the new stem or one error, never bytes from the old place; then the new one, stored or deflated."""
-    job = _service.add_job("100", "Stems", 3.0, stems=_archive("old"))
+    job = service.add_job("100", "Stems", 3.0, stems=_archive("old"))
     until(lambda: job.item in mount.listed("tempolor"))
     folder = mount.path / "tempolor" / job.item / "stems"
     assert mount.listed("tempolor", job.item, "stems") == {"old-first.wav", "bass.wav", "words.txt"}

@@ -40,8 +40,7 @@ def _service() -> Service:
 @pytest.fixture(scope="module")
 def _stage(_service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Mount it once for all."""
-    settings = {"listing_ttl": 0.3, "deadline": 6}
-    with mounted(_service, tmp_path_factory.mktemp("pass"), **settings) as mount:
+    with mounted(_service, tmp_path_factory.mktemp("pass"), listing_ttl=0.3, deadline=6) as mount:
         yield Stage(_service, mount)
 
 
@@ -53,7 +52,7 @@ class Stage:
         self.made = self.before = 0
 
     def clips(self, count: int, listed: float | None = SECONDS, real: float = SECONDS) -> list[Clip]:
-        """Add clips whose listing says `listed` seconds and whose mp3 has `real`; wait until they are shown."""
+        """Add clips of `listed` seconds whose mp3 has `real`, and wait until they are shown."""
         made = []
         for _ in range(count):
             clip = self.service.add_clip("ada@example.com", "Pass", listed)
@@ -186,7 +185,7 @@ def test_a_program_sees_no_mixture(stage: Stage) -> None:
 
 
 def test_ends_early_once_behind_clean_chunking(stage: Stage) -> None:
-    """A pass that ends early behind clean chunking or a clean close is not believed; the next one is whole."""
+    """A pass that ends early behind clean chunking or a clean close is not believed; the next is whole."""
     lacks = [1, 4, 417, 418, 5000, SIZE // 2, SIZE - 2000]
     for framing in (Framing.CHUNKED, Framing.CLOSE):
         clips = stage.clips(len(lacks))
