@@ -241,6 +241,10 @@ def invalidate_name(parent: int, name: str) -> None:
 class _Polling:
     """trio.lowlevel for pyfuse3's session loop, asking again before it trusts a readiness."""
 
+    def __init__(self) -> None:
+        self.gone = trio.Event()
+        """Set once the kernel has ended the connection: the mount was taken away, nobody waits any more."""
+
     def __getattr__(self, name: str) -> Any:
         return getattr(trio.lowlevel, name)
 
@@ -250,14 +254,17 @@ class _Polling:
         poll.register(fd, select.POLLIN)
         while True:
             await trio.lowlevel.wait_readable(fd)
-            if poll.poll(0):
+            for _, state in poll.poll(0):
+                if state & select.POLLERR:
+                    self.gone.set()
                 return
 
 
 class _Trio:
     """trio for pyfuse3, with `_Polling` in the place of `lowlevel`."""
 
-    lowlevel = _Polling()
+    def __init__(self) -> None:
+        self.lowlevel = _Polling()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(trio, name)
@@ -272,6 +279,11 @@ def connect(kernel: Kernel, mountpoint: str, options: set[str]) -> None:
     # The hook pyfuse3.asyncio uses itself: the module's global `trio` is what its session loop waits with.
     pyfuse3.trio = _Trio()  # type: ignore[attr-defined]
     pyfuse3.init(kernel, mountpoint, options)
+
+
+async def gone() -> None:
+    """Wait until the mount has been taken away from outside, and the last who used it has left."""
+    await pyfuse3.trio.lowlevel.gone.wait()  # type: ignore[attr-defined]
 
 
 async def serve() -> None:

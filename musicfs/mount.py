@@ -103,7 +103,7 @@ async def _serve(
 
 def _doors(settings: Settings, token: Token, demo: bool) -> Doors:
     if demo:
-        return doors_to(Service.demo(time.time, token=token.reveal()), token.reveal())
+        return doors_to(Service.demo(time.time, token=token.reveal()), token.reveal(), aside=True)
     ca_file = str(settings.ca_file) if settings.ca_file else None
     # The environment's proxies are taken only if the user says so: they would see every host we ask.
     named = getproxies() if settings.proxy else {}
@@ -162,6 +162,7 @@ class _House:
                 with control.register(paths.runtime, mountpoint, paths.socket):
                     await nursery.start(control_server.serve, paths.socket, answer)
                     nursery.start_soon(_end_on, signals)
+                    nursery.start_soon(_end_when_gone)
                     nursery.start_soon(self._announce, mountpoint)
                     await fuse.serve()
                     log.info("%s is unmounted", mountpoint)
@@ -198,6 +199,13 @@ async def _end_on(signals: AsyncIterator[int]) -> None:
         await trio.sleep(_GRACE)
         trio.lowlevel.current_task().parent_nursery.cancel_scope.cancel()  # type: ignore[union-attr]
         return
+
+
+async def _end_when_gone() -> None:
+    """End when the mount was taken away: a request that still waits for the network waits for nobody."""
+    await fuse.gone()
+    await trio.sleep(_GRACE)
+    trio.lowlevel.current_task().parent_nursery.cancel_scope.cancel()  # type: ignore[union-attr]
 
 
 def _options(settings: Settings, profile: str) -> set[str]:

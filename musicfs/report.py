@@ -131,9 +131,10 @@ class Report:
         asset = Asset(song, file.form, file.listed)
         if asset.member is not None:
             what = f"a stem of {song.service} {song.ident}, a member of its ZIP"
+            told = self._files.archives.explain(asset)
         else:
             what = f"the {file.form} of {song.service} {song.ident}"
-        told = self._files.content.explain(asset)
+            told = self._files.content.explain(asset)
         failure: MusicfsError | None = told.pop("failure")
         return {
             "what": what,

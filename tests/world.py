@@ -27,19 +27,25 @@ import trio
 import trio.testing
 
 from musicfs import providers
+from musicfs.catalog import Catalog
 from musicfs.content import Content
 from musicfs.content.archive import Archives
 from musicfs.content.asset import Asset
 from musicfs.content.download import Download
 from musicfs.content.links import Links, SongSource
 from musicfs.content.whole import Pass
+from musicfs.core.inodes import ROOT
 from musicfs.core.zipdir import Directory
 from musicfs.demo import Role, Service
 from musicfs.demo.values import Pause, Request, whole
 from musicfs.errors import Misbehaved, MusicfsError, TooSlow
+from musicfs.filesystem import Attributes, Filesystem
+from musicfs.ledger import Ledger
 from musicfs.model import Conversation, Form, Key, Known, Locator, Reply, Song, SongRow, Span
+from musicfs.state import State
 from musicfs.store import Entry, Kind, Store
 from musicfs.wire import Doors, Head, Wire
+from musicfs.wire.embedded import doors_to
 
 T = TypeVar("T")
 
@@ -544,6 +550,91 @@ async def housed(folder: Path, limit: int = 64 * 2**20) -> AsyncIterator[House]:
             yield house
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
+
+
+class Programs:
+    """Who asks: the thread ids that stand for indexers."""
+
+    def __init__(self) -> None:
+        self.scanners: set[int] = set()
+
+    def is_scanner(self, tid: int) -> bool:
+        """Tell whether a thread is one of them."""
+        return tid in self.scanners
+
+
+class Mounted:
+    """The whole house but the kernel, over the embedded service in this process."""
+
+    def __init__(
+        self, nursery: trio.Nursery, service: Service, folder: Path, memory: Notebook, minted: bool = False
+    ) -> None:
+        self.service, self.memory, self.programs = service, memory, Programs()
+        self.store = Store(folder / "cache", 64 * 2**20, 0, clock=wall)
+        self.state = State(folder / "state")
+        self.state.open()
+        self.store.open()
+        self.wire = Wire(doors_to(service, service.token), 30.0, wall)
+        services = providers.find(service.origins.bucket)
+        self.ledger = Ledger(self.state, wall)
+        content = Content(
+            nursery,
+            self.wire,
+            Shelf(self.store),
+            self.ledger,
+            Links(self.wire, services, wall),
+            made_anew=lambda asset: asset.form in services[asset.song.service].made_anew,
+        )
+        archives = Archives(nursery, content, self.ledger, wall)
+        catalog = Catalog(nursery, self.wire, services, memory, wall, 60.0, 600.0)
+        self.resized: list[int] = []
+        self.files = Filesystem(
+            nursery, catalog, content, archives, self.programs, 30.0, minted, self.resized.append
+        )
+
+    async def find(self, path: str) -> Attributes:
+        """Look a path up, a name at a time, as the kernel does."""
+        found = self.files.relative(ROOT, up=False)
+        for name in path.split("/"):
+            found = await self.files.lookup(found.inode, name)
+        return found
+
+    async def names(self, path: str = "") -> list[str]:
+        """List a folder."""
+        inode = (await self.find(path)).inode if path else ROOT
+        return [entry.name for entry in await self.files.entries(inode)]
+
+    async def read(self, path: str) -> bytes:
+        """Read a file whole."""
+        handle = await self.files.open((await self.find(path)).inode)
+        try:
+            data = bytearray()
+            while piece := await self.files.read(handle, len(data), 131_072):
+                data += piece
+            return bytes(data)
+        finally:
+            self.files.close(handle)
+
+    def close(self) -> None:
+        """Close what is on the disk."""
+        self.files.shut()
+        self.state.close()
+        self.store.close()
+
+
+@asynccontextmanager
+async def living(
+    service: Service, folder: Path, memory: Notebook | None = None, minted: bool = False
+) -> AsyncIterator[Mounted]:
+    """Open the house without a kernel for as long as the block lasts."""
+    async with trio.open_nursery() as nursery:
+        mounted = Mounted(nursery, service, folder, memory or Notebook(), minted)
+        try:
+            yield mounted
+            await trio.testing.wait_all_tasks_blocked()
+        finally:
+            nursery.cancel_scope.cancel()
+            mounted.close()
 
 
 def wav_asset(ident: str = "0123abcd", listed: bool = True, duration: float | None = 12.0) -> Asset:

@@ -52,6 +52,7 @@ SCANNERS = (
     "localsearch-extractor-3",
     "baloo_file",
     "baloo_file_extractor",
+    "baloo_filemetadata_temp_extractor",
     "recollindex",
     # The databases behind `locate`.
     "updatedb",

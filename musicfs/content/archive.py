@@ -15,7 +15,7 @@ import hashlib
 import logging
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import trio
 
@@ -123,6 +123,15 @@ class Archives:
         blob = self._content.blob(asset.archive)
         span = _stretch(member)
         return blob.version == version and blob.lacks(span) == span.stop
+
+    def explain(self, asset: Asset) -> dict[str, Any]:
+        """Say where a member's bytes are now, as words for a person, and the last failure."""
+        version, member = self.member(asset)
+        if member.method is Method.DEFLATED:
+            self._content.cached(asset, _known(version, member))  # the blob is of this archive from here on
+            return self._content.explain(asset)
+        told = self._content.explain(asset.archive, _stretch(member))
+        return {**told, "detail": f"{member.size} bytes (exact)"}
 
     async def open(self, asset: Asset) -> Opened:
         """Open a member.

@@ -25,7 +25,7 @@ from musicfs.content.jobs import Jobs, Pulls
 from musicfs.content.links import Links
 from musicfs.content.ports import Facts, Ledger, Shelf
 from musicfs.content.shelving import Shelving
-from musicfs.core.spans import BLOCK, clip, gaps
+from musicfs.core.spans import BLOCK, blocks_of, clip, gaps
 from musicfs.errors import Changed, StoreError, StoreFull, TooSlow
 from musicfs.model import Key, Known, Span
 
@@ -78,13 +78,15 @@ class Content:
         """Find or build the blob of a file's present version."""
         return self._shelving.blob(asset)
 
-    def explain(self, asset: Asset) -> dict[str, Any]:
-        """Say where a file's bytes are now, as words for a person, and the last failure."""
+    def explain(self, asset: Asset, part: Span | None = None) -> dict[str, Any]:
+        """Say in words where a file's bytes (or a `part` of them) are now, and the last failure."""
         blob, facts = self.blob(asset), self.facts(asset)
-        here = 0 if blob.entry is None else len(blob.entry.have) * BLOCK
-        state = "cached" if blob.whole else "cold"
-        if not blob.whole and here and facts.size:
-            state = f"partial {min(99, 100 * here // facts.size)} %"
+        blocks = blocks_of(part or Span(0, facts.size))
+        here = 0 if blob.entry is None else sum(block in blob.entry.have for block in blocks)
+        if blob.whole or (here == len(blocks) and not blob.one_pass):
+            state = "cached"
+        else:
+            state = f"partial {min(99, 100 * here // len(blocks))} %" if here else "cold"
         if blob.jobs:
             state += ", being fetched"
         kind = "exact" if facts.exact else "an estimate"

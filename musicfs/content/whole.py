@@ -140,7 +140,7 @@ class Pass:
         verdict = judge(self._frames, self.blob.asset.song.duration)
         silent = verdict is Verdict.NOT_AUDIO
         # What was cut off before its first frame is no audio either, as far as it goes: that is doubted too.
-        if silent and (self._frames.lost or self._doubted is not None):
+        if silent and self._doubted is not None:
             raise Rejected("what came is not an mp3")
         if verdict is Verdict.WHOLE or (self._doubted == self.at and not silent):
             return

@@ -139,11 +139,6 @@ class Frames:
         at_end = not self._skip and not self._rest
         return self.found and self._kind is not None and at_end and not self._lost
 
-    @property
-    def lost(self) -> bool:
-        """Whether the walk has given up: more came without a chain than any stray tag holds."""
-        return self._lost
-
     def feed(self, data: bytes) -> None:
         """Walk on through the next piece."""
         if self._lost:

@@ -44,8 +44,8 @@ def html(status: int = 200) -> Answer:
 
 
 def throttled(seconds: int | None = None, *, date: float | None = None, until: str | None = None) -> Answer:
-    """Answer 429, with Retry-After in seconds or as a date (seconds since the epoch), with `retryAfter` (ISO) in
-    the body, or with none of them."""
+    """Answer 429, with Retry-After in seconds or as a date (seconds since the epoch), `retryAfter` (ISO)
+    in the body, or none of them."""
     headers: Pairs = ()
     if seconds is not None:
         headers = (("Retry-After", str(seconds)),)

@@ -11,6 +11,7 @@ What must always be true: a listed name has attributes, whatever the network say
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import trio
@@ -95,6 +96,8 @@ class Sizing:
             return
         done = trio.Event()
         wanted = [one for one in self._neighbours(file) if self._measurable(one)][:_SIBLINGS]
+        if file not in wanted:
+            return  # a form that is hidden by now: nobody would answer
         for one in wanted:
             self._nursery.start_soon(self._measure_one, one, done if one.inode == file.inode else None)
         with trio.move_on_after(ASK):
@@ -126,7 +129,8 @@ class Sizing:
 
     async def _measure_one(self, file: File, done: trio.Event | None) -> None:
         try:
-            async with self._sides:
+            # The one that was asked for goes first: behind its neighbours it would be late.
+            async with self._sides if done is None else nullcontext():
                 await self._content.measure(Asset(file.row.song, file.form, file.listed))
         except MusicfsError:
             pass  # an estimate is what `stat` shows then; the job has said why

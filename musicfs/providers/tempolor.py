@@ -20,7 +20,9 @@ from musicfs.errors import BytesMissing, Misbehaved, NotFinished, Withdrawn
 from musicfs.model import Account, Conversation, Form, Locator, Page, Provider, Reply, Request, Song, State
 
 # The item id is opaque (§3.1): anything that can be a folder's name and has none of the id's own separators.
-_JOB = re.compile(r"user:\d+-tempolor:[^:/]+-job:([^:/\x00-\x1f\x7f]{1,200})")
+# Controls and marks that turn a line of text round are no part of one: it is printed in lists and logs.
+_ODD = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+_JOB = re.compile(rf"user:\d+-tempolor:[^:/]+-job:([^:/{_ODD}]{{1,200}})")
 _TYPES = ("song", "instrumental")
 _FRESH = 120.0  # seconds after COMPLETED in which 404 means "not ready yet" (DESIGN §3; seen: a few seconds)
 _BASE = "/v1/tempolor"

@@ -11,21 +11,24 @@ from collections.abc import AsyncIterator, Iterable
 import httpx
 import trio
 
-from musicfs.demo import Close, Pause, Reset, Response, Service, Stall, Step
+from musicfs.demo import Close, Pause, Reset, Service, Stall, Step
 from musicfs.errors import Misbehaved, TooSlow, Unreachable
 from musicfs.wire.transport import Doors
 
 
-def doors_to(service: Service, token: str) -> Doors:
-    """Build the doors to a service in this process."""
-    return Doors(service.origins.api, token, Embedded(service))
+def doors_to(service: Service, token: str, aside: bool = False) -> Doors:
+    """Build the doors to a service in this process; `aside`: it works in a thread, as a service elsewhere would.
+
+    The demo composes its music when it is asked for, which takes up to two seconds of a core.
+    """
+    return Doors(service.origins.api, token, Embedded(service, aside))
 
 
 class Embedded(httpx.AsyncBaseTransport):
     """The way to a service in this process."""
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(self, service: Service, aside: bool = False) -> None:
+        self.service, self._aside = service, aside
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Ask the service."""
@@ -34,20 +37,29 @@ class Embedded(httpx.AsyncBaseTransport):
         asked = self.service.request(request.method, str(request.url), headers)
         if asked is None:
             raise Unreachable("the demo has no such host")
-        answer: Response = self.service.answer(asked)
+        if self._aside:
+            answer = await trio.to_thread.run_sync(self.service.answer, asked)
+        else:
+            answer = self.service.answer(asked)
         for event in answer.before:
             await _play(event)
-        return httpx.Response(answer.status, headers=list(answer.headers), stream=_Steps(answer.steps))
+        steps = _Steps(answer.steps, self._aside)
+        return httpx.Response(answer.status, headers=list(answer.headers), stream=steps)
 
 
 class _Steps(httpx.AsyncByteStream):
-    def __init__(self, steps: Iterable[Step]) -> None:
-        self._steps = steps
+    def __init__(self, steps: Iterable[Step], aside: bool) -> None:
+        self._steps, self._aside = iter(steps), aside
+
+    async def _next(self) -> Step | None:
+        if self._aside:
+            return await trio.to_thread.run_sync(next, self._steps, None)
+        await trio.lowlevel.checkpoint()
+        return next(self._steps, None)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        for step in self._steps:
+        while (step := await self._next()) is not None:
             if isinstance(step, bytes):
-                await trio.lowlevel.checkpoint()
                 yield step
             elif isinstance(step, Close):
                 return

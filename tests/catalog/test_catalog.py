@@ -38,8 +38,9 @@ class Life:
         return NOW + trio.current_time() - self._began
 
     async def ready(self) -> None:
-        """Wait for the first listing."""
+        """Wait for the first listing, and until it is written down."""
         await self.catalog.ready(BOTH, 30.0)
+        await trio.testing.wait_all_tasks_blocked()
 
     async def refresh(self, seconds: float = TTL) -> None:
         """Let time pass, look, and let what that started end."""
@@ -220,7 +221,7 @@ async def test_a_new_clip_appears_after_a_refresh(autojump_clock: trio.testing.M
 
 @pytest.mark.trio
 async def test_a_refresh_costs_one_page_an_account(autojump_clock: trio.testing.MockClock) -> None:
-    """A refresh of Flow Music asks for no accounts and stops at the first page it knows; hourly it reads all."""
+    """A refresh of Flow Music is the first page, where it knows that page; hourly it reads all."""
     service = Service()
     for number in range(250):
         service.add_clip(ADA, f"Song {number}", 1.0)
@@ -237,6 +238,7 @@ async def test_a_refresh_costs_one_page_an_account(autojump_clock: trio.testing.
 
 
 @pytest.mark.expected_log("listing flowmusic")
+@pytest.mark.expected_log("listing tempolor")
 @pytest.mark.trio
 async def test_a_failed_refresh_keeps_every_row(autojump_clock: trio.testing.MockClock) -> None:
     """Whatever fails, for however long, what was known is listed as before."""
@@ -325,6 +327,7 @@ async def test_names_are_given_once_all_are_listed(autojump_clock: trio.testing.
         assert one.names() == {old.item: "Twin", clip.uuid: f"Twin [{clip.uuid[:6]}]"}
 
 
+@pytest.mark.expected_log("no data came in time")
 @pytest.mark.trio
 async def test_a_restart_remembers_everything(autojump_clock: trio.testing.MockClock) -> None:
     """Names, births and mtimes are the same after a restart, with the network down, at once."""
@@ -344,7 +347,8 @@ async def test_a_restart_remembers_everything(autojump_clock: trio.testing.MockC
         await two.ready()
         assert trio.current_time() == began
         assert told(two) == before
-        assert service.counts["accounts"] == 2
+        await trio.testing.wait_all_tasks_blocked()
+        assert told(two) == before
 
 
 @pytest.mark.trio
@@ -372,17 +376,18 @@ async def test_a_name_is_a_songs_for_ever(autojump_clock: trio.testing.MockClock
     """A song that left keeps its name from others, and has it again when it is back."""
     service = Service()
     first = service.add_clip(ADA, "Song")
+    other = service.add_clip(ADA, "Other")
     memory = Notebook()
     async with life(service, memory) as one:
         await one.ready()
-        service.flow.clips.clear()
+        service.flow.clips.remove(first)
         await one.refresh(3700)
         await one.refresh(3700)
-        assert one.listed() == []
+        assert one.listed() == [other.uuid]
     async with life(service, memory) as two:
         second = service.add_clip(ADA, "Song")
         await two.refresh()
-        assert two.names() == {second.uuid: f"Song [{second.uuid[:6]}]"}
+        assert two.names() == {other.uuid: "Other", second.uuid: f"Song [{second.uuid[:6]}]"}
         service.flow.clips.insert(0, first)
         await two.refresh(3700)
         assert two.names()[first.uuid] == "Song"

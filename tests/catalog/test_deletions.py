@@ -570,6 +570,17 @@ async def test_first_listing_breaks_in_the_middle(
         assert service.counts["list"] <= 2 + 3 * 2
 
 
+@pytest.mark.trio
+@pytest.mark.expected_log("2 records could not be read")
+async def test_hostile_item_ids(autojump_clock: MockClock, service: Service, memory: Memory) -> None:
+    """Ids that could turn lines of text round are no folder's name; the others are listed as they are."""
+    for item in ("turned\u202egpj", "next\x85line", "-plain id", "桜"):
+        service.add_job("100", "Job", item=item)
+    async with life(service, memory) as one:
+        await one.known()
+        assert one.listed("tempolor") == {"-plain id", "桜"}
+
+
 # Lists that shift -------------------------------------------------------------------------------------------
 
 EDITS = st.lists(st.sampled_from(["add", "old", "new", "middle", "swap", "none"]), max_size=5)

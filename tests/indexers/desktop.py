@@ -21,13 +21,13 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from musicfs.config.settings import SCANNERS
 from musicfs.demo import Service
-from tests.mounted.mounting import STEP, Mount, mounted, until
+from tests.mounted.mounting import PATIENCE, STEP, Mount, mounted, until
 
 USER = "muse"
 TRACKER = Path("/usr/libexec/tracker-miner-fs-3")
@@ -35,8 +35,17 @@ EXTRACT = Path("/usr/libexec/tracker-extract-3")
 _SCREEN = (
     "4096x3072x24"  # pixels: a window as large shows 500 files at once, and Thunar thumbnails what is seen
 )
-_GRACE = 5.0  # seconds between asking programs to end and ending them
+_GRACE = 3.0  # seconds between asking programs to end and ending them
+_LOOK = 0.5  # seconds between two such looks: on two cores a desktop needs the rest
 _MARK = "MUSICFS_DESKTOP"
+
+
+def eventually(true: Callable[[], object], limit: float = PATIENCE) -> None:
+    """Look now and then until something holds: as `until`, for looks that cost a process each."""
+    end = time.monotonic() + limit
+    while not true():
+        assert time.monotonic() < end, "it did not come about in time"
+        time.sleep(_LOOK)
 
 
 def account() -> pwd.struct_passwd:

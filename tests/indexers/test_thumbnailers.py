@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from musicfs.demo import Clip
-from tests.indexers.desktop import Scene, scene
+from tests.indexers.desktop import Scene, eventually, scene
 from tests.indexers.library import CLIPS, add_with_cover, stocked
-from tests.mounted.mounting import sha256, until
+from tests.mounted.mounting import run, sha256, until
 
 COVERS = 3
 
@@ -43,7 +43,7 @@ def test_a_library_in_thunar(large: Scene) -> None:
     """500 uncached songs seen in Thunar with Tumbler cost no request at all; cached covers are then shown."""
     desktop, folder = large.desktop, large.mount.path / "flowmusic"
     desktop.show(folder)
-    until(lambda: large.refused >= CLIPS)
+    eventually(lambda: large.refused >= CLIPS)
     assert {"thunar", "tumblerd"} <= set(desktop.programs().values())
     desktop.leave()
     assert not large.service.log
@@ -54,7 +54,7 @@ def test_a_library_in_thunar(large: Scene) -> None:
     assert large.asked == {("mp3", "mp3", None): COVERS}
     refused = large.refused
     desktop.show(folder)
-    until(lambda: desktop.thumbnails == COVERS and large.refused >= refused + CLIPS - COVERS)
+    eventually(lambda: desktop.thumbnails == COVERS and large.refused >= refused + CLIPS - COVERS)
     desktop.leave()
     assert large.asked == {("mp3", "mp3", None): COVERS}
 
@@ -67,7 +67,7 @@ def test_library_folders_in_thunar(large: Scene) -> None:
         large.desktop.leave()
         assert not large.asked
     large.desktop.show(large.mount.path / "library" / "Song 000")
-    until(lambda: large.refused > 0)
+    eventually(lambda: large.refused > 0)
     large.desktop.leave()
     assert set(large.asked) <= {("range", form, "bytes=0-0") for form in ("m4a", "wav")}
     assert large.asked.total() <= 2 * 64  # one getattr asks for at most 64 neighbours (DESIGN §3)
@@ -120,6 +120,15 @@ def test_a_cached_head_alone(large: Scene) -> None:
     sha256(wav)
     large.service.reset_counts()
     thumbnailed(large, wav)  # it is opened; a recording has no picture
+    assert large.refused == 1
+    assert not large.asked
+
+
+def test_a_container(large: Scene) -> None:
+    """A thumbnailer in a PID namespace of its own is known by the id that it has in ours."""
+    file = file_of(large, large.service.flow.clips[0])
+    picture = large.desktop.home / "picture.png"
+    run(["unshare", "--pid", "--fork", "ffmpegthumbnailer", "-i", file, "-o", picture])
     assert large.refused == 1
     assert not large.asked
 

@@ -31,7 +31,8 @@ GROWTH = 64 * MIB  # bytes that the daemon may grow by over all of these archive
 PIECE = 262_144  # bytes inflated at a time
 GOOD = b"RIFF" + bytes(range(256)) * 40
 OTHER = b"RIFF" + bytes(range(255, -1, -1)) * 40
-HOUR_AGO = 7200.0  # seconds since a job was finished, so that a refusal of its stems is the last word
+NOISE = b"RIFF" + random.Random(5).randbytes(3 * MIB)
+LONG_AGO = 7200.0  # seconds since a job was finished, so that a refusal of its stems is the last word
 
 
 # Archives by hand -----------------------------------------------------------------------------------------
@@ -198,7 +199,7 @@ UNREADABLE: dict[str, bytes] = {
 
 LIARS: dict[str, Raw] = {
     "bomb": Raw(b"bomb.wav", deflate(bytes(200 * MIB)), 2000, 0, 8),
-    "wrong checksum": Raw(b"wrong.wav", deflate(GOOD), len(GOOD), 12345, 8),
+    "wrong checksum": Raw(b"wrong.wav", deflate(NOISE), len(NOISE), 12345, 8),
     "short": Raw(b"short.wav", deflate(GOOD), len(GOOD) + 100, zlib.crc32(GOOD), 8),
     "not deflated": Raw(b"not.wav", b"\xff" * 5000, 5000, zlib.crc32(GOOD), 8),
 }
@@ -217,7 +218,7 @@ class Stage:
 
     def add(self, title: str, stems: Source) -> None:
         """Give the service a job of two hours ago."""
-        then = time.time() - HOUR_AGO
+        then = time.time() - LONG_AGO
         job = self.service.add_job("100", title, 0.5, stems=stems, created=then, updated=then)
         self.jobs[title] = job
 

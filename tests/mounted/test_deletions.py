@@ -179,9 +179,9 @@ def test_illness(illness: str, stage: Stage) -> None:
 
 
 def test_copy_again_is_silent(stage: Stage) -> None:
-    """After all that, the pure folders are what was copied: `rsync -ai --delete` prints nothing."""
+    """After all that, the folders are what was copied: `rsync -ai --delete` prints nothing."""
     stage.mount.expect("listing ")
-    for folder in ("flowmusic", "tempolor"):
+    for folder in FOLDERS:
         words = ["rsync", "-ai", "--delete", f"{stage.mount.path}/{folder}/", f"{stage.copy}/{folder}/"]
         assert done(words) == ""
 

@@ -48,12 +48,20 @@ def stock(service: Service) -> None:
 
 
 def photograph(mount: Mount) -> dict[str, tuple[int, int, int]]:
-    """Give inode, mtime and size of everything, by path."""
+    """Give inode, mtime and size of everything, by path; the root's are asked when they have settled."""
     for folder in ("flowmusic", "tempolor", "library"):
         mount.listed(folder)  # so that every listing has come before anything is looked at
-    lines = done(["find", ".", "-printf", "%p\\t%i\\t%T@\\t%s\\n"], cwd=mount.path).splitlines()
+    lines = done(
+        ["find", ".", "-mindepth", "1", "-printf", "%p\\t%i\\t%T@\\t%s\\n"], cwd=mount.path
+    ).splitlines()
     fields = [line.split("\t") for line in lines]
-    return {path: (int(inode), int(mtime.replace(".", "")), int(size)) for path, inode, mtime, size in fields}
+    shown = {
+        path: (int(inode), int(mtime.replace(".", "")), int(size)) for path, inode, mtime, size in fields
+    }
+    tops = [os.stat(mount.path / folder).st_mtime_ns for folder in ("flowmusic", "tempolor", "library")]
+    # The kernel may believe the root's time for a second.
+    until(lambda: os.stat(mount.path).st_mtime_ns == max(tops), 3)
+    return shown
 
 
 def state_of(pid: int) -> str:
@@ -65,11 +73,12 @@ def state_of(pid: int) -> str:
 
 
 @contextlib.contextmanager
-def program(*words: str | Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    """Run a program beside the test; it is killed at the end."""
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
-    ) as process:
+def program(
+    *words: str | Path, env: dict[str, str] | None = None, heard: bool = False
+) -> Iterator[subprocess.Popen[str]]:
+    """Run a program beside the test, perhaps listening to it; it is killed at the end."""
+    out = subprocess.PIPE if heard else subprocess.DEVNULL
+    with subprocess.Popen(words, stdout=out, stderr=subprocess.DEVNULL, text=True, env=env) as process:
         try:
             yield process
         finally:
@@ -191,15 +200,15 @@ def stalled(service: Service, tmp_path: Path) -> Iterator[tuple[Mount, Path, Pat
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "umount"])
-def test_end_with_everything_open(how: str, stalled: tuple[Mount, Path, Path]) -> None:
+def test_end_with_everything_open(how: str, stalled: tuple[Mount, Path, Path], service: Service) -> None:
     """SIGTERM and `musicfs umount` unmount within 5 s with a file open and a reader stalled, and leave nobody
     unkillable."""
     mount, cached, wav = stalled
     mount.expect("Stalled|tempolor|read")
-    with program(sys.executable, "-c", HOLD, cached) as holder, program("cat", wav) as reader:
+    with program(sys.executable, "-c", HOLD, cached, heard=True) as holder, program("cat", wav) as reader:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "open\n"
-        until(lambda: mount.ask("status", "--json", str(mount.path)).returncode == 0)
+        until(lambda: service.bytes_sent(Role.CDN) >= 500_000)  # The window after the first has begun.
         began = time.monotonic()
         if how == "umount":
             with program(sys.executable, "-m", "musicfs", "umount", mount.path, env=mount.environ) as umount:
@@ -221,7 +230,7 @@ def test_killed_reader_dies_at_once(stalled: tuple[Mount, Path, Path], service: 
     mount, cached, wav = stalled
     before = service.bytes_sent(Role.CDN)
     with program("cat", wav) as reader:
-        until(lambda: service.bytes_sent(Role.CDN) - before >= 300_000)
+        until(lambda: service.bytes_sent(Role.CDN) - before >= 500_000)
         reader.kill()
         began = time.monotonic()
         reader.wait(5)
@@ -352,11 +361,11 @@ def test_error_removes_nothing(what: str, lively: Mount, service: Service) -> No
     lively.expect("listing (flowmusic|tempolor)")
     service.reset_counts()
     service.fail(FAULTS[what], kind="list")
-    refreshed(service, lively, 3)
+    refreshed(service, lively)
     assert photograph(lively) == before
     service.clear()
     service.reset_counts()
-    refreshed(service, lively)
+    refreshed(service, lively, 1)
     assert photograph(lively) == before
 
 
@@ -366,12 +375,12 @@ def test_accounts_error_removes_nothing(lively: Mount, service: Service) -> None
     lively.expect("listing (flowmusic|tempolor)", "account")
     service.reset_counts()
     service.fail(html(502), kind="accounts")
-    until(lambda: _looks(service, lively, "tempolor") >= 0 and service.counts["accounts"] >= 3)
+    until(lambda: _looks(service, lively, "tempolor") >= 0 and service.counts["accounts"] >= 2)
     service.clear()
     service.flow.accounts.clear()
     service.tempolor.accounts.clear()
     service.reset_counts()
-    until(lambda: _looks(service, lively, "tempolor") >= 0 and service.counts["accounts"] >= 3)
+    until(lambda: _looks(service, lively, "tempolor") >= 0 and service.counts["accounts"] >= 2)
     assert photograph(lively) == before
 
 
@@ -385,7 +394,7 @@ def test_empty_lists_remove_little(service: Service, tmp_path: Path) -> None:
         before = mount.listed("flowmusic"), mount.listed("tempolor")
         service.knobs.empty_lists = True
         service.reset_counts()
-        refreshed(service, mount, 6)
+        refreshed(service, mount, 4)
         assert (mount.listed("flowmusic"), mount.listed("tempolor")) == before
 
 
@@ -479,6 +488,7 @@ def test_one_inode_wherever_it_is_shown(service: Service, tmp_path: Path) -> Non
     with mounted(service, tmp_path) as mount:
         mp3 = mount.path / "flowmusic" / f"{service.flow.clips[0].uuid}.mp3"
         shown = mount.path / "library" / "Song 0" / "Song 0.mp3"
+        assert shown.exists()  # its name comes when both services have been listed
         one, other = os.stat(mp3), os.stat(shown)
         assert one.st_ino == other.st_ino
         assert one.st_nlink == 2

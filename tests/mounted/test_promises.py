@@ -1,8 +1,8 @@
 """The promises of the README's "Behaviour", each kept in the words it is given in.
 
-How it thinks: a test's docstring is `Promise N:` and a piece of that promise, word for word; the last
-test reads the README and sees that the pieces together are the whole of every promise. So a promise
-cannot be added or changed without a test that says the same."""
+How it thinks: a test's docstring is `Promise N:`, a piece of that promise word for word, and a full
+stop; the last test reads the README and sees that the pieces together are the whole of every promise.
+So a promise cannot be added or changed without a test that says the same."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def held(path: Path) -> Iterator[None]:
 
 
 def test_only_get(mount: Mount, service: Service) -> None:
-    """Promise 1: Reading never spends and never changes: only GET leaves, enforced in one place"""
+    """Promise 1: Reading never spends and never changes: only GET leaves, enforced in one place."""
     done(["cp", "-r", mount.path / "flowmusic", mount.path / "tempolor", mount.home / "cache"])
     for words in (["rm", "-rf"], ["touch"], ["mkdir"]):
         assert (
@@ -99,7 +99,7 @@ def test_links_only_for_bytes(mount: Mount, service: Service) -> None:
 
 
 def test_the_services_bytes(mount: Mount, service: Service, tmp_path: Path) -> None:
-    """Promise 2: The bytes are the service's bytes: exact, checked, never padded, never cut"""
+    """Promise 2: The bytes are the service's bytes: exact, checked, never padded, never cut."""
     done(["rsync", "-a", f"{mount.path}/flowmusic", f"{mount.path}/tempolor", tmp_path / "copy"])
     for clip in service.flow.clips:
         assert sha256(tmp_path / "copy" / "flowmusic" / f"{clip.uuid}.mp3") == digest(clip.assets["mp3"])
@@ -121,7 +121,7 @@ def test_whole_or_an_error(mount: Mount, service: Service, tmp_path: Path) -> No
 
 def test_nothing_but_what_is_read(mount: Mount, service: Service) -> None:
     """Promise 3: Nothing is fetched but what is read, plus bounded read-ahead of the open file and of
-    at most two next siblings for a program that is copying a folder"""
+    at most two next siblings for a program that is copying a folder."""
     large, *others = service.tempolor.jobs
     done(["dd", f"if={wav_of(mount, large)}", "of=/dev/null", "bs=64k", "count=2", "status=none"])
     assert service.bytes_sent(Role.CDN) <= MIB
@@ -152,7 +152,7 @@ def test_kept_and_checked(mount: Mount, service: Service) -> None:
 
 def test_never_hangs(mount: Mount, service: Service) -> None:
     """Promise 4: The machine never hangs: `ls` of a known folder, `df` and cached music never wait for
-    the network"""
+    the network."""
     mount.expect("listing|tempolor|flowmusic")
     mp3 = mp3_of(mount, service.flow.clips[0])
     done(["ls", "-lR", mount.path])
@@ -170,7 +170,7 @@ def test_never_hangs(mount: Mount, service: Service) -> None:
 
 
 def test_killed_readers(mount: Mount, service: Service) -> None:
-    """Promise 4: a reader dies at once on `kill -9` in `read`, within the deadline in `open`"""
+    """Promise 4: a reader dies at once on `kill -9` in `read`, within the deadline in `open`."""
     mount.expect("listing|tempolor|flowmusic|open|read")
     service.twist(role=Role.CDN, stall_at=100_000)
     service.fail(black_hole(), kind="mp3")
@@ -247,7 +247,7 @@ def test_never_empty(service: Service, tmp_path: Path) -> None:
 
 
 def test_network_down(mount: Mount, service: Service) -> None:
-    """Promise 6: Cached music plays with the network down and right after a restart"""
+    """Promise 6: Cached music plays with the network down and right after a restart."""
     mount.expect("listing")
     mp3, wav = mp3_of(mount, service.flow.clips[0]), wav_of(mount, service.tempolor.jobs[0])
     wanted = sha256(mp3), sha256(wav)
@@ -270,7 +270,7 @@ def test_cache_survives_kill(mount: Mount, service: Service) -> None:
 
 
 def test_token_to_its_own_origin(mount: Mount, service: Service) -> None:
-    """Promise 7: The token goes to the API's own origin only"""
+    """Promise 7: The token goes to the API's own origin only."""
     mount.expect("flowmusic|tempolor")
     service.twist(kind="mp3", redirect="other")
     run(["cat", mp3_of(mount, service.flow.clips[0])])
@@ -309,7 +309,7 @@ def test_every_promise_is_quoted() -> None:
     promises = dict(re.findall(r"(?m)^(\d+)\. (.+)$", text))
     assert list(promises) == ["1", "2", "3", "4", "5", "6", "7"]
     quoted = [
-        " ".join((test.__doc__ or "").split())
+        " ".join((test.__doc__ or "").split()).removesuffix(".")
         for name, test in globals().items()
         if name.startswith("test_") and (test.__doc__ or "").startswith("Promise ")
     ]

@@ -197,9 +197,9 @@ def test_ctrl_c_calls_it_off(service: Service, tmp_path: Path) -> None:
             until(lambda: service.bytes_sent(Role.CDN) > MIB)
             warming.send_signal(2)
             assert warming.wait(30) == 130
-        until(lambda: json.loads(mount.ask("status", "--json").stdout)["transfers"] == [])
+        until(lambda: json.loads(mount.ask("status", "--json", str(mount.path)).stdout)["transfers"] == [])
         assert service.bytes_sent(Role.CDN) < 12 * MIB
-        assert json.loads(mount.ask("cache", "info", "--json").stdout)["pinned"] == 0
+        assert json.loads(mount.ask("cache", "info", "--json", str(mount.path)).stdout)["pinned"] == 0
 
 
 def test_pins_survive_pressure_and_have_a_cap(service: Service, tmp_path: Path) -> None:
@@ -240,21 +240,22 @@ def test_verify_finds_flipped_bytes(daemon: bool, service: Service, tmp_path: Pa
     with mounted(service, tmp_path) as mount:
         named = [f"{mount.path}/tempolor/{job.item}/song.wav", f"{mount.path}/flowmusic/{clip.uuid}.mp3"]
         assert mount.ask("warm", *named).returncode == 0
+        where = [str(mount.path)] if daemon else []
         if not daemon:
             assert mount.stop() == 0
-        good = mount.ask("cache", "verify", "--json")
+        good = mount.ask("cache", "verify", "--json", *where)
         assert good.returncode == 0, good.stderr
         told = json.loads(good.stdout)
         assert (told["good"], told["objects"], told["bad_blocks"]) == (True, 2, 0)
         assert told["size"] == job.assets["wav"].size + clip.assets["mp3"].size
         for path in blocks(mount):
             flip(path, 100_000)
-        bad = mount.ask("cache", "verify")
+        bad = mount.ask("cache", "verify", *where)
         assert bad.returncode == 1
         assert "2 objects were bad, 2 blocks" in bad.stdout
         assert f"tempolor:{job.item}:wav" in bad.stdout
         assert "were pinned: run musicfs warm again" in bad.stdout
-        assert mount.ask("cache", "verify").returncode == 0
+        assert mount.ask("cache", "verify", *where).returncode == 0
         if not daemon:
             mount.start()
         moved(service)
@@ -274,7 +275,7 @@ def test_verify_mends_a_map_under_the_daemon(service: Service, tmp_path: Path) -
         for damage in (lambda one: os.truncate(one, one.stat().st_size // 2), Path.unlink):
             (each,) = (mount.home / "cache").rglob("*.map")
             damage(each)
-            said = mount.ask("cache", "verify")
+            said = mount.ask("cache", "verify", str(mount.path))
             assert (said.returncode, "1 maps were bad" in said.stdout) == (1, True), said
             mount.restart()
             moved(service)
@@ -305,22 +306,22 @@ def test_info_and_prune(service: Service, tmp_path: Path) -> None:
         assert mount.ask("warm", str(wav)).returncode == 0
         sha256(mp3)
         sha256(mount.path / "tempolor" / job.item / "song.mp3")
-        told = json.loads(mount.ask("cache", "info", "--json").stdout)
+        told = json.loads(mount.ask("cache", "info", "--json", str(mount.path)).stdout)
         assert [(form["service"], form["form"], form["objects"]) for form in told["forms"]] == [
             ("flowmusic", "mp3", 1),
             ("tempolor", "mp3", 1),
             ("tempolor", "wav", 1),
         ]
         assert told["pinned"] >= job.assets["wav"].size
-        assert re.search(r"tempolor +wav +1 +1 ", mount.ask("cache", "info").stdout)
-        assert "0 objects let go of" in mount.ask("cache", "prune", "--older", "1").stdout
+        assert re.search(r"tempolor +wav +1 +1 ", mount.ask("cache", "info", str(mount.path)).stdout)
+        assert "0 objects let go of" in mount.ask("cache", "prune", "--older", "1", str(mount.path)).stdout
         with mp3.open("rb") as file:
             file.read(1)
-            assert mount.ask("cache", "prune").stdout.startswith("1 objects let go of")
+            assert mount.ask("cache", "prune", str(mount.path)).stdout.startswith("1 objects let go of")
             moved(service)
             assert sha256(mp3) == digest(clip.assets["mp3"])
             assert not moved(service)
-        until(lambda: json.loads(mount.ask("status", "--json").stdout)["open_files"] == 0)
+        until(lambda: json.loads(mount.ask("status", "--json", str(mount.path)).stdout)["open_files"] == 0)
         assert mount.stop() == 0
         assert mount.ask("cache", "prune").stdout.startswith("1 objects let go of")
         told = json.loads(mount.ask("cache", "info", "--json").stdout)
@@ -361,7 +362,7 @@ def test_forget_after_a_deletion_in_bulk(service: Service, tmp_path: Path) -> No
         until(lambda: len(mount.listed("flowmusic")) == 18)
         done([*sync, source, str(copy)])
         assert {path.stem for path in copy.iterdir()} == {clip.uuid for clip in clips[12:]}
-        assert json.loads(mount.ask("cache", "info", "--json").stdout)["pinned"] == 0
+        assert json.loads(mount.ask("cache", "info", "--json", str(mount.path)).stdout)["pinned"] == 0
         assert mount.ask("forget", "nobody@example.com").returncode == 1
         assert mount.ask("forget", f"{mount.path}/library").returncode == 1
         assert account not in mount.log

@@ -216,11 +216,11 @@ def test_maps_cut_at_every_record(stage: Stage) -> None:
     """Maps cut at a record's end, and one byte before, cost what was cut off and never a wrong byte."""
     mount = stage.mount
     mount.expect(*_SAID)
-    for turn in range(6):
+    for turn in range(4):
         assert mount.stop() == 0
         for one in stage.kept():
             ends = one.boundaries
-            cut = ends[turn * len(ends) // 6] - turn % 2
+            cut = ends[turn * len(ends) // 4] - turn % 2
             with one.map.open("r+b") as file:
                 file.truncate(cut)
             COUNTS["damages"] += 1
@@ -232,7 +232,7 @@ def test_maps_of_rubbish(stage: Stage) -> None:
     """A map with a flipped bit anywhere, or of rubbish, is believed up to there and no further."""
     mount = stage.mount
     mount.expect(*_SAID)
-    for turn in range(4):
+    for turn in range(3):
         assert mount.stop() == 0
         for one in stage.kept():
             raw = bytearray(one.map.read_bytes())
@@ -298,6 +298,9 @@ def test_removed_under_a_running_pass(stage: Stage) -> None:
     service.twists.clear()
     until(lambda: _succeeds(path, wanted), 10)
     stage.check()
+    del stage.files[
+        f"flowmusic/{clip.uuid}.mp3"
+    ]  # Its version is another by now, which a lost state forgets.
 
 
 def _listed(mount: Mount, uuid: str) -> bool:

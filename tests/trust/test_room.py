@@ -12,11 +12,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from musicfs.demo import Cut, Framing, Service, content, mp3_of, wav_of_size
+from musicfs.demo import Framing, Service, content, mp3_of, wav_of_size
 from tests.loopback import running
 from tests.mounted.mounting import Mount, attached, until
 from tests.trust.witness import (
@@ -136,7 +137,7 @@ def test_limit_under_eight_readers(service: Service, tmp_path: Path) -> None:
     with on_disk(service, tmp_path, "64m", cache_size="4M") as mount:
         mount.expect(*FULL)
         with Watch(mount.home / "cache") as watch:
-            readers = read_by_eight(mount, files, 5.0)
+            readers = read_by_eight(mount, files, 3.0)
         assert watch.looks > 100
         assert 3 * MIB < watch.most <= 4 * MIB + SLACK
         assert sum(reader.refused for reader in readers) < 100
@@ -155,7 +156,7 @@ def test_space_is_kept_free(service: Service, tmp_path: Path) -> None:
             read_by_eight(mount, files, 2.0)
         assert 3 * MIB < watch.most <= 4 * MIB + SLACK
         (mount.home / "cache" / "other").write_bytes(bytes(2 * MIB))
-        read_by_eight(mount, files, 3.0)
+        read_by_eight(mount, files, 2.0)
         assert used(mount.home / "cache") <= 4 * MIB + SLACK
         assert not errors(mount)
 
@@ -296,14 +297,16 @@ def test_files_larger_than_the_cache(service: Service, tmp_path: Path) -> None:
 
 
 def test_broken_pass_leaves_room(service: Service, tmp_path: Path) -> None:
-    """Passes that break for good give back all the room that they took."""
+    """Passes that are not believed give back all the room that they took."""
     files = stock(service, 1)
-    service.twist(kind="mp3", cut=Cut(150_000))
-    with on_disk(service, tmp_path, "32m", cache_size="16M", deadline=2) as mount:
-        mount.expect(*FULL, "other bytes now")
+    service.knobs.mp3 = replace(service.knobs.mp3, framing=Framing.CHUNKED)
+    for clip in service.flow.clips:
+        service.twist(times=2, kind="mp3", path=clip.uuid, short=100_000)
+        service.twist(times=1, kind="mp3", path=clip.uuid, short=70_001)
+    with on_disk(service, tmp_path, "32m", cache_size="16M") as mount:
+        mount.expect(*FULL)
         for clip in service.flow.clips:
-            assert attempt(mount.path / mount_path(clip.uuid)) in ("EIO", "ETIMEDOUT", "ESTALE")
-        until(lambda: used(mount.home / "cache") <= SLACK, 60)
-        service.clear()
+            assert attempt(mount.path / mount_path(clip.uuid)) == "EIO"
+        assert used(mount.home / "cache") <= SLACK
         for clip in service.flow.clips:
             _until_exact(mount, mount_path(clip.uuid), files)

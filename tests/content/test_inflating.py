@@ -1,0 +1,77 @@
+"""Laws of deflated stems: any size comes out whole, and a wrong checksum is never seen too late."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import zlib
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from musicfs.content.asset import Asset
+from musicfs.demo import Member, zip_of
+from musicfs.errors import BadArchive
+from musicfs.model import Form, Span
+from tests.world import Thing, housed, tempolor_song
+
+STEMS = Asset(tempolor_song(), Form.STEMS)
+STEM = STEMS.member_of("stem.wav")
+PIECE = 262_144  # bytes that are inflated at a time
+
+SIZES = st.builds(lambda pieces, rest: pieces * PIECE + rest, st.integers(0, 5), st.integers(0, 1200))
+
+
+@given(size=SIZES, noisy=st.integers(0, 3000), first=st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_any_stem_comes_out_whole(size: int, noisy: int, first: bool) -> None:
+    """A deflated stem of silence, with a little noise before or behind it, is exactly what was packed,
+    wherever its last bytes fall."""
+    noise, silence = random.Random(noisy).randbytes(noisy), bytes(size)
+    plain = noise + silence if first else silence + noise
+    assert trio.run(partial(_unpacked, plain), clock=trio.testing.MockClock(autojump_threshold=0)) == plain
+
+
+async def _unpacked(plain: bytes) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        async with housed(Path(folder)) as house:
+            house.put(STEMS, Thing(zip_of([Member("stem.wav", plain, deflated=True)])))
+            await house.archives.directory(STEMS, 5.0)
+            opened = await house.archives.open(STEM)
+            try:
+                return bytes(await opened.read(Span(0, len(plain))))
+            finally:
+                opened.close()
+
+
+@pytest.mark.trio
+@pytest.mark.expected_log("checksum")
+async def test_a_wrong_checksum_is_not_seen_too_late(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Nobody ever gets the last bytes of a stem with a wrong checksum, however closely they wait for them."""
+    plain = random.Random(1).randbytes(3 * PIECE + 500)
+    bad = zip_of([Member("stem.wav", plain, deflated=True, crc=zlib.crc32(plain) ^ 1)])
+    failed: list[int] = []
+    async with housed(tmp_path) as house:
+        house.put(STEMS, Thing(bad))
+        await house.archives.directory(STEMS, 5.0)
+
+        async def wait_for(start: int) -> None:
+            opened = await house.archives.open(STEM)
+            try:
+                await opened.read(Span(start, len(plain)))
+            except BadArchive:
+                failed.append(start)
+            finally:
+                opened.close()
+
+        async with trio.open_nursery() as nursery:
+            for start in range(0, len(plain), 50_000):
+                nursery.start_soon(wait_for, start)
+    assert len(failed) == len(range(0, len(plain), 50_000))

@@ -1,0 +1,189 @@
+"""What `stat` shows, without a kernel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from musicfs.core.inodes import ROOT
+from musicfs.demo import Role, Service
+from musicfs.demo.faults import black_hole
+from musicfs.filesystem import STEADY
+from tests.world import LOOSE_ENDS, living, wall
+
+pytestmark = LOOSE_ENDS
+
+ADA = "ada@example.com"
+HARBOUR = "library/Harbour Lights/Harbour Lights"
+
+
+def service() -> Service:
+    """Make the demo's service, on the tests' clock."""
+    return Service.demo(wall)
+
+
+@pytest.mark.trio
+async def test_an_estimate_is_not_believed(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """What was never measured shows an estimate above 0, which the kernel may not keep."""
+    made = service()
+    async with living(made, tmp_path) as mounted:
+        for form in ("mp3", "m4a", "wav"):
+            found = await mounted.find(f"{HARBOUR}.{form}")
+            assert found.size > 0
+            assert found.valid_for == 0.0
+            assert found.name_for == STEADY
+        assert made.counts["range"] == 0
+
+
+@pytest.mark.trio
+async def test_stat_asks_public_servers_for_the_exact_size(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """`getattr` of an m4a or wav is exact, by one small range a form, once; then the kernel may keep it."""
+    made = service()
+    clip = made.flow.clips[0]
+    async with living(made, tmp_path) as mounted:
+        for _ in range(3):
+            for form in ("m4a", "wav"):
+                found = await mounted.find(f"{HARBOUR}.{form}")
+                shown = await mounted.files.getattr(found.inode)
+                assert shown.size == clip.assets[form].size
+                assert shown.valid_for == STEADY
+        assert made.counts["range"] == 2
+        assert made.bytes_sent(Role.BUCKET) <= 10
+        assert made.counts["mp3"] == 0
+
+
+@pytest.mark.trio
+async def test_stat_mints_nothing(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """`ls -lR` of everything costs no mint and no mp3."""
+    made = service()
+    async with living(made, tmp_path) as mounted:
+        for top in ("flowmusic", "tempolor", "library"):
+            for name in await mounted.names(top):
+                found = await mounted.find(f"{top}/{name}")
+                shown = await mounted.files.getattr(found.inode)
+                assert shown.mtime_ns > 0
+                if not found.folder:
+                    assert shown.size > 0
+                    continue
+                for inner in await mounted.names(f"{top}/{name}"):
+                    await mounted.files.getattr((await mounted.find(f"{top}/{name}/{inner}")).inode)
+        assert made.counts["mint"] == made.counts["mp3"] == 0
+
+
+@pytest.mark.trio
+async def test_exact_sizes_are_measured_where_the_user_wants_them(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """With `sizes = "exact"` a TemPolor song's size is minted for, once, for all its forms."""
+    made = service()
+    job = made.tempolor.jobs[0]
+    async with living(made, tmp_path, minted=True) as mounted:
+        for form in ("mp3", "wav"):
+            found = await mounted.find(f"tempolor/{job.item}/song.{form}")
+            assert (await mounted.files.getattr(found.inode)).size == job.assets[form].size
+        assert made.counts["mint"] == 2
+
+
+@pytest.mark.parametrize("ill", ["silent", "missing"])
+@pytest.mark.trio
+async def test_a_listed_name_always_has_attributes(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, ill: str
+) -> None:
+    """Whatever the byte server does, `stat` of a listed name is an estimate within 2 s, never an error."""
+    made = service()
+    if ill == "silent":
+        made.twist(role=Role.BUCKET, first_byte=60.0)
+    else:
+        for clip in made.flow.clips:
+            clip.assets.pop("wav", None)
+    async with living(made, tmp_path) as mounted:
+        found = await mounted.find(f"{HARBOUR}.wav")
+        began = trio.current_time()
+        shown = await mounted.files.getattr(found.inode)
+        assert trio.current_time() - began <= 2.0
+        assert shown == found
+
+
+@pytest.mark.expected_log("wav: ")
+@pytest.mark.expected_log("m4a: ")
+@pytest.mark.trio
+async def test_a_dead_bucket_costs_a_walk_little(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Once the host is known to be down, estimates answer at once."""
+    made = service()
+    made.fail(black_hole(), role=Role.BUCKET)
+    async with living(made, tmp_path) as mounted:
+        names = [name for name in await mounted.names("library") if "." not in name]
+        began = trio.current_time()
+        for name in names:
+            for inner in await mounted.names(f"library/{name}"):
+                await mounted.files.getattr((await mounted.find(f"library/{name}/{inner}")).inode)
+        assert trio.current_time() - began <= 8.0
+        assert len([one for one in made.log if one.role is Role.BUCKET]) <= 12
+
+
+@pytest.mark.trio
+async def test_a_hidden_form_is_not_waited_for(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A form whose bytes are missing is hidden after two 404s a day apart, and then costs `stat` nothing."""
+    made = service()
+    for clip in made.flow.clips:
+        clip.assets.pop("wav", None)
+    async with living(made, tmp_path) as mounted:
+        found = await mounted.find(f"{HARBOUR}.wav")
+        await mounted.files.getattr(found.inode)
+        for _ in range(25):
+            await trio.sleep(3600)
+        await mounted.files.getattr(found.inode)
+        assert "Harbour Lights.wav" not in await mounted.names("library/Harbour Lights")
+        began, asked = trio.current_time(), made.counts["range"]
+        await trio.sleep(10)
+        began = trio.current_time()
+        await mounted.files.getattr(found.inode)
+        assert trio.current_time() == began
+        assert made.counts["range"] == asked
+
+
+@pytest.mark.trio
+async def test_a_walk_is_measured_ahead(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Where a program stats song after song, the next ones' sizes are asked for along with this one's."""
+    made = Service(clock=wall)
+    for number in range(40):
+        made.add_clip(ADA, f"Song {number:02}", 1.0)
+    made.twist(role=Role.BUCKET, first_byte=0.4)
+    async with living(made, tmp_path) as mounted:
+        names = await mounted.names("library")
+        began = trio.current_time()
+        for name in names:
+            for form in ("m4a", "wav"):
+                found = await mounted.find(f"library/{name}/{name}.{form}")
+                assert (await mounted.files.getattr(found.inode)).valid_for == STEADY
+        assert trio.current_time() - began <= 80 * 0.4 / 3
+        assert made.counts["range"] == 80
+
+
+@pytest.mark.trio
+async def test_folders_are_steady(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """A folder is one link; a song's own time is its folder's, and the top folders' is their last change."""
+    made = service()
+    async with living(made, tmp_path) as mounted:
+        await mounted.names("library")
+        await trio.testing.wait_all_tasks_blocked()
+        song = await mounted.find("library/Harbour Lights")
+        file = await mounted.find(f"{HARBOUR}.mp3")
+        assert (song.folder, song.links, song.mtime_ns) == (True, 1, file.mtime_ns)
+        top = await mounted.find("flowmusic")
+        before = top.mtime_ns
+        await trio.sleep(61)
+        made.add_clip("ada@example.com", "New")
+        await mounted.names("flowmusic")
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await mounted.find("flowmusic")).mtime_ns > before
+        assert mounted.files.relative(ROOT, up=False).mtime_ns > before
