@@ -17,7 +17,7 @@ from musicfs.wire.transport import Doors
 
 
 def doors_to(service: Service, token: str, aside: bool = False) -> Doors:
-    """Build the doors to a service in this process; `aside`: it works in a thread, as a service elsewhere would.
+    """Build the doors to a service in this process; `aside`: in a thread, so that nobody waits for it.
 
     The demo composes its music when it is asked for, which takes up to two seconds of a core.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -41,10 +42,14 @@ def trouble(mount: Mount, service: Service) -> None:
         for answer in answers:
             clip, job = next(clips), next(jobs)
             fault = service.fail(answer, kind=kind)
-            attempt(mount.path / "flowmusic" / f"{clip.uuid}.mp3")
-            attempt(mount.path / "flowmusic" / f"{service.flow.handle(clip)}.wav")
-            attempt(mount.path / "tempolor" / job.item / "song.wav")
-            attempt(mount.path / "tempolor" / job.item / "stems")
+            paths = [
+                mount.path / "flowmusic" / f"{clip.uuid}.mp3",
+                mount.path / "flowmusic" / f"{service.flow.handle(clip)}.wav",
+                mount.path / "tempolor" / job.item / "song.wav",
+                mount.path / "tempolor" / job.item / "stems",
+            ]
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(attempt, paths))
             service.faults.remove(fault)
     service.flow.break_account(EMAILS[1], f"refresh token of {EMAILS[1]} rejected")
     service.fail(json_error(401, f"Bearer {DEMO_TOKEN} is not known"), kind="list", times=2)

@@ -11,8 +11,17 @@ import pytest
 
 UNIT = Path(__file__).parents[2] / "systemd" / "musicfs@.service"
 
-# Each of these either disables the setuid fusermount3 or hides the mount from the session (ecosystem.md §2.2).
-FORBIDDEN = ("NoNewPrivileges", "Protect", "Private", "Restrict", "SystemCall", "Lock", "Capability", "Dynamic")
+# Each of these disables the setuid fusermount3 or hides the mount from the session (ecosystem.md §2.2).
+FORBIDDEN = (
+    "NoNewPrivileges",
+    "Protect",
+    "Private",
+    "Restrict",
+    "SystemCall",
+    "Lock",
+    "Capability",
+    "Dynamic",
+)
 
 
 def test_the_user_unit_has_no_sandbox_line_that_breaks_the_mount() -> None:

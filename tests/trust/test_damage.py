@@ -163,9 +163,10 @@ def test_damaged_data(damage: str, restart: str, stage: Stage) -> None:
     stage.service.reset_counts()
     stage.check()
     assert not {"mp3", "range", "whole"} & set(stage.service.counts)
-    mount.restart()
-    stage.check()
-    assert not {"mp3", "range", "whole"} & set(stage.service.counts)
+    if RESTARTED[restart]:  # What was mended is kept for the next life too.
+        mount.restart()
+        stage.check()
+        assert not {"mp3", "range", "whole"} & set(stage.service.counts)
 
 
 @pytest.mark.parametrize("restart", RESTARTED)
