@@ -92,7 +92,7 @@ def test_a_thread_is_its_program() -> None:
 
 
 def test_a_vanished_process_is_nobody_and_no_scanner() -> None:
-    """Neither an ended process nor 0, a caller outside our PID namespace, is a scanner, whatever is listed."""
+    """Neither an ended process nor 0, a caller outside our PID namespace, is ever a scanner."""
     process = subprocess.Popen(["true"])
     process.wait()
     callers = Callers({"true", "?"})

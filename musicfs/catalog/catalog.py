@@ -169,14 +169,16 @@ class Catalog(Songs):
             standing.accounts = await self._wire.converse(provider.accounts(), background=True)
         failures: list[UpstreamError] = []
         for account in standing.accounts:
-            standing.troubles.pop(account.ident, None)
+            before = standing.troubles.pop(account.ident, None)
             try:
                 if account.error:
                     raise AccountBroken(account.error)
                 await self._read_account(service, account, full)
             except AccountBroken as broken:
                 standing.troubles[account.ident] = str(broken)
-                log.warning("listing %s: one account is in an error state, its songs stay", service)
+                # Said once, when it begins: `status` says it as long as it lasts.
+                level = logging.DEBUG if before else logging.WARNING
+                log.log(level, "listing %s: one account is in an error state, its songs stay", service)
             except UpstreamError as failed:
                 standing.troubles[account.ident] = str(failed)
                 failures.append(failed)

@@ -54,6 +54,9 @@ class Jobs:
     def start_pass(self, blob: Blob) -> Job:
         """Begin one pass over the whole."""
         job: Job
+        if blob.entry is not None:
+            # Whatever is left there is of another pass, and bytes of two never mix.
+            self._shelving.drop(blob)
         if blob.inflate is not None:
             job = Inflation(blob.inflate)
             self._nursery.start_soon(self._run_inflation, blob, job)

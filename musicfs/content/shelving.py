@@ -190,22 +190,30 @@ class Shelving:
                 blob.entry.expect(size)
 
     def supersede(self, blob: Blob, common: int) -> Blob:
-        """Begin the next version of a one-pass object with the bytes both have in common."""
+        """Begin the next version of a one-pass object with the bytes both have in common.
+
+        Raises:
+            StoreError: the disk has no room for both; the next version is begun all the same, empty.
+        """
         fresh = self._next_version(blob)
         fresh.one_pass = True
-        self.place(fresh, True, None)
-        for start in range(0, common, BLOCK):
-            assert blob.entry is not None
-            assert fresh.entry is not None
-            fresh.entry.append(bytes(blob.entry.read(Span(start, min(start + BLOCK, common)))))
+        self.ledger.note(blob.asset.key, Known(fresh.version, None, "", True))
+        self._changed(blob.asset.key)
+        try:
+            self.place(fresh, True, None)
+            for start in range(0, common, BLOCK):
+                assert blob.entry is not None
+                assert fresh.entry is not None
+                fresh.entry.append(bytes(blob.entry.read(Span(start, min(start + BLOCK, common)))))
+        except StoreError:
+            self.drop(fresh)
+            raise
         for job in blob.jobs:
             fresh.jobs.append(job)
             self.hold(fresh)
             blob.holders -= 1
         blob.jobs = []
         self.drop(blob)
-        self.ledger.note(blob.asset.key, Known(fresh.version, None, "", True))
-        self._changed(blob.asset.key)
         return fresh
 
     def sealed(self, blob: Blob, size: int, sha256: str) -> Blob:
@@ -223,6 +231,8 @@ class Shelving:
 
         The next pass may bring other bytes, and the kernel would keep the old ones under the old inode.
         """
+        if blob.gone:  # It failed while the next version was being begun.
+            return
         fresh = self._next_version(blob)
         fresh.one_pass, fresh.trouble = True, blob.trouble
         self.ledger.note(blob.asset.key, Known(fresh.version, None, "", True))

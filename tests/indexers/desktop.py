@@ -132,7 +132,8 @@ class Desktop:
     def open_screen(self) -> None:
         """Start an X server on a free display. Root's, because it may have to make /tmp/.X11-unix."""
         told, tell = os.pipe()
-        words = ("-displayfd", str(tell), "-screen", "0", _SCREEN, "-nolisten", "tcp", "-ac")
+        # By itself it begins anew when its last client leaves, and turns away who comes in that moment.
+        words = ("-displayfd", str(tell), "-screen", "0", _SCREEN, "-nolisten", "tcp", "-ac", "-noreset")
         self.start("Xvfb", *words, root=True, fds=[tell])
         os.close(tell)
         with os.fdopen(told) as pipe:
