@@ -104,7 +104,7 @@ class Crowded(MusicfsError):
 
 
 class ScannerRefused(MusicfsError):
-    """An indexer or thumbnailer asked for bytes that are not in the cache."""
+    """An indexer or thumbnailer asked for what only a download can give."""
 
     errno = errno.EACCES
     level = logging.DEBUG

@@ -404,6 +404,27 @@ async def test_a_song_that_fits_nowhere_is_enospc(
         assert house.store.used == 0
 
 
+@pytest.mark.parametrize("limit", [1_500_000, 1_050_000])
+@pytest.mark.expected_log("flowmusic:.*:mp3: ")
+@pytest.mark.trio
+async def test_a_new_version_that_finds_no_room_leaves_nothing_behind(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, limit: int
+) -> None:
+    """Where old and new bytes do not fit side by side, that open fails, and no later one gets a mixture."""
+    async with housed(tmp_path, limit=limit) as house:
+        thing = house.put(MP3, Thing(SONG, sized=False))
+        assert await read_anew(house) == SONG
+        house.store.drop(str(MP3.key), 0)
+        thing.next_data = [made_anew(6), made_anew(7)]
+        with pytest.raises(StoreFull):
+            await house.content.open(MP3)
+        await trio.sleep(2)
+        reader = await house.content.open(MP3)
+        assert await read(reader) == made_anew(7)
+        assert reader.version == 1
+        reader.close()
+
+
 @pytest.mark.trio
 async def test_a_restart_forgets_a_partial_pass(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
