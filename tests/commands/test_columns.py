@@ -35,7 +35,7 @@ def test_a_terminal_gets_the_same_words() -> None:
 
 
 def _all_of(terminal: int) -> str:
-    """Read what was written to a terminal whose other end is closed: it comes in pieces, and ends with EIO."""
+    """Read what was written to a terminal whose other end is closed: it comes in pieces, then EIO."""
     written = b""
     while True:
         try:

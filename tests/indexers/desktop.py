@@ -36,7 +36,7 @@ _SCREEN = (
     "4096x3072x24"  # pixels: a window as large shows 500 files at once, and Thunar thumbnails what is seen
 )
 _GRACE = 3.0  # seconds between asking programs to end and ending them
-_LOOK = 0.5  # seconds between two such looks: on two cores a desktop needs the rest
+_LOOK = 1.0  # seconds between two such looks: on two cores a desktop needs the rest
 _MARK = "MUSICFS_DESKTOP"
 
 
@@ -128,6 +128,13 @@ class Desktop:
         """Start the session's bus."""
         self.start("dbus-daemon", "--session", "--nofork", f"--address=unix:path={self.runtime}/bus")
         until((self.runtime / "bus").exists)
+
+    def activate(self, name: str) -> None:
+        """Have the bus start the service of a name, as it does for whoever asks for it."""
+        words = ("dbus-send", "--session", "--print-reply", "--dest=org.freedesktop.DBus", "/")
+        asked = ("org.freedesktop.DBus.StartServiceByName", f"string:{name}", "uint32:0")
+        started = self.run(*words, *asked)
+        assert started.returncode == 0, started.stderr
 
     def open_screen(self) -> None:
         """Start an X server on a free display. Root's, because it may have to make /tmp/.X11-unix."""
