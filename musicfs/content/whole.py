@@ -5,7 +5,8 @@ other bytes each time. So it is fetched once, in one go, to the shelf; readers f
 pass that breaks starts over: as long as the new bytes equal those that are here, nothing happened; where
 they differ, the blob is superseded there and then, and the pass goes on for the new version. Without
 Content-Length an mp3 is whole only if its last frame is complete and it is not too short for its listing;
-else one more pass is made, and if that gives the same length it is believed.
+else one more pass is made, and if that gives the same length it is believed. What is cut in a frame and
+too short as well is never believed: a server that breaks off twice at one byte would cut the song.
 
 What must always be true: bytes of two passes never mix; nothing is sealed that was not checked to its end.
 """
@@ -142,9 +143,9 @@ class Pass:
         # What was cut off before its first frame is no audio either, as far as it goes: that is doubted too.
         if silent and self._doubted is not None:
             raise Rejected("what came is not an mp3")
-        if verdict is Verdict.WHOLE or (self._doubted == self.at and not silent):
+        if verdict is Verdict.WHOLE or (verdict is Verdict.SHORT and self._doubted == self.at):
             return
         if self._doubted is not None:
-            raise Rejected("two passes of the mp3 ended early, at different lengths")
+            raise Rejected("two passes of the mp3 ended early")
         self._doubted = self.at
         raise Incomplete("the mp3 ended early")

@@ -47,6 +47,8 @@ class Verdict(Enum):
 
     WHOLE = "whole"
     SHORT = "short"
+    CUT = "cut"
+    """Short, and its last frame is not complete: two signs, so the like of it is never the whole song."""
     NOT_AUDIO = "not audio"
 
 
@@ -223,11 +225,13 @@ class Frames:
 def judge(frames: Frames, listed_seconds: float | None) -> Verdict:
     """Weigh a stream that has ended against the duration in the listing; None: the frames alone decide.
 
-    It is short if its last frame is cut, or if it lacks more than 2 s and more than 2 % of what was listed:
-    listings round, and an encoder's own delay is part of neither.
+    It is short if its last frame is cut, or if it lacks more than 2 s and more than 2 % of what was listed
+    (listings round, and an encoder's own delay is part of neither); cut if both are so.
     """
     if not frames.found:
         return Verdict.NOT_AUDIO
     lacking = (listed_seconds or 0.0) - frames.seconds
-    cut = not frames.whole
-    return Verdict.SHORT if cut or lacking > max(2.0, 0.02 * (listed_seconds or 0.0)) else Verdict.WHOLE
+    short = lacking > max(2.0, 0.02 * (listed_seconds or 0.0))
+    if frames.whole:
+        return Verdict.SHORT if short else Verdict.WHOLE
+    return Verdict.CUT if short else Verdict.SHORT

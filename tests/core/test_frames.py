@@ -243,3 +243,8 @@ def test_a_cut_end_is_short_whatever_the_listing_says() -> None:
     assert judge(frames, None) is Verdict.SHORT
     assert judge(frames, 1.0) is Verdict.SHORT
     assert "not whole" in repr(frames)
+
+
+def test_a_cut_end_that_is_too_short_as_well_is_cut() -> None:
+    """Two signs together say that the song broke off."""
+    assert judge(walked((frame() * 400)[:-5]), 60.0) is Verdict.CUT

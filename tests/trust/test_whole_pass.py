@@ -222,8 +222,8 @@ def test_two_short_passes_of_two_lengths(stage: Stage) -> None:
 
 
 def test_two_short_passes_of_one_length(stage: Stage) -> None:
-    """Where two passes end at the same byte, that is all there is: it is believed and kept."""
-    (clip,) = stage.clips(1)
+    """Where two passes end at the same byte, and no listing says otherwise, it is believed and kept."""
+    (clip,) = stage.clips(1, None)
     stage.service.knobs.mp3 = _delivery(Framing.CHUNKED)
     stage.service.twist(kind="mp3", path=clip.uuid, short=100_000)
     shorter = content(clip.assets["mp3"])[: SIZE - 100_000]
@@ -231,6 +231,17 @@ def test_two_short_passes_of_one_length(stage: Stage) -> None:
     assert stage.passes() == 2
     assert stage.read(clip) == shorter
     assert stage.passes() == 2
+
+
+def test_cut_twice_at_one_byte(stage: Stage) -> None:
+    """An mp3 that is cut in a frame and too short for its listing is never believed, however often it comes."""
+    (clip,) = stage.clips(1)
+    for framing in (Framing.CHUNKED, Framing.CLOSE):
+        stage.service.knobs.mp3 = _delivery(framing)
+        twist = stage.service.twist(kind="mp3", path=clip.uuid, short=SIZE - 2161)
+        assert stage.read(clip) == "EIO"
+        stage.service.twists.remove(twist)
+    assert _patiently(stage, clip) == content(clip.assets["mp3"])
 
 
 @pytest.mark.parametrize(
