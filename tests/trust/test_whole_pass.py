@@ -234,7 +234,7 @@ def test_two_short_passes_of_one_length(stage: Stage) -> None:
 
 
 def test_cut_twice_at_one_byte(stage: Stage) -> None:
-    """An mp3 that is cut in a frame and too short for its listing is never believed, however often it comes."""
+    """An mp3 that is cut in a frame and too short for its listing is never believed, as often as it comes."""
     (clip,) = stage.clips(1)
     for framing in (Framing.CHUNKED, Framing.CLOSE):
         stage.service.knobs.mp3 = _delivery(framing)
