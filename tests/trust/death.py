@@ -171,7 +171,8 @@ class Theatre:
         for kind in ("mp3", "range", "whole"):
             if rng.random() < 0.5:
                 cut = Cut(rng.randrange(200_000), clean=rng.random() < 0.5)
-                service.twist(times=rng.randrange(1, 3), kind=kind, cut=cut)
+                # A pass that twice ends at one place, between two frames and without a length, is believed.
+                service.twist(times=1 if kind == "mp3" else rng.randrange(1, 3), kind=kind, cut=cut)
 
     def add_clip(self) -> Clip:
         """Add a clip upstream; it is looked for from the next life on."""

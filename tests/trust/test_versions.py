@@ -204,7 +204,9 @@ def test_parallel_readers_over_a_change(song: Song, service: Service) -> None:
     for reader in readers:
         reader.start()
     rng = random.Random(7)
-    for _ in range(6):
+    for turn in range(40):
+        if turn >= 6 and len(seen) > 1:
+            break  # On a busy machine the readers need more changes before they have met two.
         began = len(service.log)
         song.change(SIZE + rng.choice([0, 0, 4096, -4096]))
         with contextlib.suppress(AssertionError):  # A version that came whole is not asked about again.
