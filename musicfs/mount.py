@@ -161,8 +161,8 @@ class _House:
             try:
                 with control.register(paths.runtime, mountpoint, paths.socket):
                     await nursery.start(control_server.serve, paths.socket, answer)
-                    nursery.start_soon(_end_on, signals)
-                    nursery.start_soon(_end_when_gone)
+                    nursery.start_soon(_end_on, signals, nursery.cancel_scope)
+                    nursery.start_soon(_end_when_gone, nursery.cancel_scope)
                     nursery.start_soon(self._announce, mountpoint)
                     await fuse.serve()
                     log.info("%s is unmounted", mountpoint)
@@ -191,21 +191,21 @@ class _House:
         return now.limit, max(now.limit - now.used, 0)
 
 
-async def _end_on(signals: AsyncIterator[int]) -> None:
+async def _end_on(signals: AsyncIterator[int], house: trio.CancelScope) -> None:
     """End at the first signal: no more requests, a moment for those under way, then none."""
     async for number in signals:
         log.info("stopping on %s", signal.Signals(number).name)
         fuse.stop()
         await trio.sleep(_GRACE)
-        trio.lowlevel.current_task().parent_nursery.cancel_scope.cancel()  # type: ignore[union-attr]
+        house.cancel()
         return
 
 
-async def _end_when_gone() -> None:
+async def _end_when_gone(house: trio.CancelScope) -> None:
     """End when the mount was taken away: a request that still waits for the network waits for nobody."""
     await fuse.gone()
     await trio.sleep(_GRACE)
-    trio.lowlevel.current_task().parent_nursery.cancel_scope.cancel()  # type: ignore[union-attr]
+    house.cancel()
 
 
 def _options(settings: Settings, profile: str) -> set[str]:
