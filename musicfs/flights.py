@@ -40,6 +40,11 @@ class Flights(Generic[T]):
         self._flying: dict[Hashable, _Flight] = {}
         self._failed: TTLCache[Hashable, MusicfsError] = TTLCache(1024, remember, timer=trio.current_time)
 
+    @property
+    def under_way(self) -> int:
+        """How many questions are out."""
+        return len(self._flying)
+
     async def ask(self, key: Hashable, question: Callable[[], Awaitable[T]], limit: float) -> T:
         """Ask, or wait for who asked already, at most `limit` seconds.
 

@@ -153,7 +153,14 @@ class _House:
             settings.umask or 0,
         )
         kernel = fuse.Kernel(self.files, settings.deadline, owner, self._room, self._failed)
-        report = Report(self.files, self._wire.tally, self._store.snapshot, mountpoint, self.errors)
+        report = Report(
+            self.files,
+            self._wire.tally,
+            self._store.snapshot,
+            mountpoint,
+            self.errors,
+            lambda: {**self._wire.gauges(), **self._store.gauges(), "folders": kernel.open_folders},
+        )
         tending = Tending(nursery, self.files, self._store, time.time)
         answer = control_server.by_verb({**report.verbs, **tending.verbs})
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:

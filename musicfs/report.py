@@ -44,9 +44,11 @@ class Report:
         cache: Callable[[], Any],
         mountpoint: Path,
         errors: deque[tuple[float, str, str]],
+        gauges: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
+        """`gauges` counts what the other rooms have in use."""
         self._files, self._tally, self._cache, self._mountpoint = files, tally, cache, mountpoint
-        self._errors = errors
+        self._errors, self._gauges = errors, gauges
         self._began = trio.current_time()
 
     @property
@@ -79,6 +81,18 @@ class Report:
             ],
             "open_files": self._files.open_files,
             "scanners_refused": self._files.scanners_refused,
+            "gauges": self.gauges(),
+        }
+
+    def gauges(self) -> dict[str, int]:
+        """Count what is in use at this moment; all zero once nothing is open, waited for or remembered."""
+        files = self._files
+        return {
+            "files": files.open_files,
+            "inodes": len(files.register),
+            "questions": files.finding.questions,
+            **files.content.gauges(),
+            **self._gauges(),
         }
 
     def _service(self, slug: str) -> dict[str, Any]:

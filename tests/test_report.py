@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from musicfs.core.tree import folder_inode
 from musicfs.demo import Service
 from musicfs.demo.faults import json_error
 from musicfs.errors import MusicfsError
@@ -208,3 +209,34 @@ async def test_asking_costs_nothing(tmp_path: Path, autojump_clock: trio.testing
         held = len(mounted.files.register)
         await report.why("library/Night Drive/Night Drive.wav")
         assert len(mounted.files.register) == held
+
+
+@pytest.mark.trio
+async def test_gauges_return_to_zero(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """What is in use is counted while a reader waits, and every count is zero once all is closed and forgotten."""
+    made = Service.demo(wall)
+    async with living(made, tmp_path) as mounted:
+        report = Report(
+            mounted.files,
+            mounted.wire.tally,
+            mounted.store.snapshot,
+            Path("/mnt"),
+            deque(),
+            lambda: {**mounted.wire.gauges(), **mounted.store.gauges()},
+        )
+        clip = made.flow.clips[0]
+        await mounted.names("flowmusic")
+        made.twist(kind="mp3", drip=20_000.0)
+        found = await mounted.find(f"flowmusic/{clip.uuid}.mp3")
+        handle = await mounted.files.open(found.inode)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(mounted.files.read, handle, 30_000, 1000)
+            await trio.sleep(0.5)
+            busy = report.gauges()
+        used = ("files", "inodes", "users", "jobs", "waiters", "requests", "promised", "held")
+        assert {name: busy[name] > 0 for name in used} == dict.fromkeys(used, True)
+        mounted.files.close(handle)
+        await trio.sleep(60)
+        for inode in [found.inode, *(folder_inode((name,)) for name in ("flowmusic",))]:
+            mounted.files.register.forget(inode, 10)
+        assert set(report.gauges().values()) == {0}

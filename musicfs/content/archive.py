@@ -61,6 +61,11 @@ class Archives:
         self._offsets: dict[tuple[Key, int, str], int] = {}
         self._empty: dict[Key, float] = {}
 
+    @property
+    def questions(self) -> int:
+        """How many directories are being asked for."""
+        return self._flights.under_way
+
     def seen(self, archive: Asset) -> Directory | None:
         """Give an archive's directory if it was ever seen."""
         kept = self._memory.directory(archive.key)

@@ -106,6 +106,16 @@ class Content:
             for job in blob.jobs
         ]
 
+    def gauges(self) -> dict[str, int]:
+        """Count what is zero when nobody reads: users of a file, jobs, those who wait for one."""
+        blobs = self._shelving.blobs.values()
+        jobs = [job for blob in blobs for job in blob.jobs]
+        return {
+            "users": sum(blob.holders for blob in blobs),
+            "jobs": len(jobs),
+            "waiters": sum(job.progress.waiting for job in jobs),
+        }
+
     # Opening -------------------------------------------------------------------------------------------
 
     async def open(self, asset: Asset, first: int = _FIRST, needs: Span | None = None) -> BlobReader:

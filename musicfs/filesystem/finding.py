@@ -39,6 +39,11 @@ class Finding:
         self._flights: Flights[SongRow] = Flights(nursery, most=_WAITERS, remember=1.0)
         self._listed: dict[tree.Path, tuple[int, list[Entry]]] = {}
 
+    @property
+    def questions(self) -> int:
+        """How many questions that hold up a `lookup` or a listing are out."""
+        return self._flights.under_way + self._archives.questions
+
     # Names ---------------------------------------------------------------------------------------------
 
     async def walk(self, names: list[str]) -> Node:

@@ -91,6 +91,11 @@ class Room(Generic[T]):
     def __len__(self) -> int:
         return len(self._order)
 
+    @property
+    def held(self) -> int:
+        """How many tenants are in use."""
+        return len(self._held)
+
     def __iter__(self) -> Iterator[T]:
         return iter(list(self._order.values()))
 

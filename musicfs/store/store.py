@@ -179,6 +179,10 @@ class Store:
         room = self._room
         return Snapshot(room.used, room.limit, room.pinned, len(room), room.evicted, room.damaged)
 
+    def gauges(self) -> dict[str, int]:
+        """Count what is zero when nobody uses the cache: bytes promised to writers, objects held."""
+        return {"promised": self._room.promised, "held": self._room.held}
+
     def _check_format(self) -> None:
         path = self._folder / "format"
         said = disk.load(path)

@@ -185,6 +185,11 @@ class Pool(httpx.AsyncBaseTransport):
             extensions=answer.extensions,
         )
 
+    @property
+    def busy(self) -> int:
+        """How many connections carry a request, are being made, or were forgotten in that."""
+        return sum(not (one.is_idle() or one.is_closed()) for one in self._pool.connections)
+
     async def aclose(self) -> None:
         """Close every connection."""
         await self._pool.aclose()
@@ -210,6 +215,12 @@ class Doors:
         self.origin = origin_of(httpx.URL(api_url))
         self.api = _client(_ApiDoor(self.origin, token, inner))
         self.bytes = _client(_BytesDoor(inner))
+        self._inner = inner
+
+    @property
+    def busy(self) -> int:
+        """How many connections are in use; the service within this process has none."""
+        return self._inner.busy if isinstance(self._inner, Pool) else 0
 
     @classmethod
     def to_the_world(

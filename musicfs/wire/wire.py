@@ -54,6 +54,10 @@ class Wire:
         self._doors, self._deadline, self._wall = doors, deadline, wall
         self._puller = Puller(doors, self.gates, wall, self.tally.note)
 
+    def gauges(self) -> dict[str, int]:
+        """Count what is zero when nothing is asked: requests under way, connections that carry one."""
+        return {"requests": self.gates.busy(), "connections": self._doors.busy}
+
     def patience(self, background: bool = False) -> Patience:
         """Give what one piece of work may spend.
 
