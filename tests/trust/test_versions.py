@@ -33,7 +33,7 @@ from musicfs.demo import (
 )
 from musicfs.demo.assets import Altered
 from tests.mounted.mounting import Mount, mounted, until
-from tests.trust.witness import COUNTS, Wrong, attempt, compare, forget_pages, read_at, read_whole, verify
+from tests.trust.witness import COUNTS, Wrong, attempt, forget_pages, read_at, read_whole, verify
 
 SIZE = 1_500_000
 KINDS = {
@@ -432,4 +432,4 @@ def _settled(path: Path) -> None:
     """Read it twice more, from the daemon, and find it the same."""
     body = read_whole(path)
     forget_pages(path)
-    compare(path, 0, read_whole(path), body)
+    verify(path, body)

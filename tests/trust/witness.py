@@ -81,16 +81,17 @@ def attempt(path: Path) -> bytes | str:
 
 
 def verify(path: Path, wanted: bytes) -> None:
-    """Read a file and compare it; any error or other byte is a failure."""
-    compare(path, 0, read_whole(path), wanted)
+    """Read a file and compare it; any error, other byte or other length is a failure."""
+    found = read_whole(path)
+    if len(found) != len(wanted):
+        raise Wrong(f"{path}: {len(found)} bytes instead of {len(wanted)}")
+    compare(path, 0, found, wanted)
 
 
 def compare(path: Path, offset: int, found: bytes, wanted: bytes) -> None:
     """Compare bytes with the span of `wanted` that begins at `offset` and has their length."""
     COUNTS["bytes verified"] += len(found)
     COUNTS["reads verified"] += 1
-    if offset == 0 and len(found) != len(wanted):
-        raise Wrong(f"{path}: {len(found)} bytes instead of {len(wanted)}")
     if found != wanted[offset : offset + len(found)]:
         at = next(i for i, byte in enumerate(found) if byte != wanted[offset + i])
         raise Wrong(f"{path}: another byte at {offset + at}")
