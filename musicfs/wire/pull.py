@@ -12,6 +12,7 @@ body that ends early is a failure, never an end; nobody above retries anything.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -39,7 +40,10 @@ from musicfs.wire.gate import Gate, Gates, Patience
 from musicfs.wire.headers import Head
 from musicfs.wire.transport import Doors, origin_of
 
+log = logging.getLogger("musicfs.wire")
+
 _HOPS = 4  # redirects followed for one request
+_LAST = 0.25  # seconds for a body's end once its bytes are here; with a Content-Length it costs nothing
 _USEFUL = 65_536  # bytes after which a broken request counts as progress: one block
 
 
@@ -179,6 +183,8 @@ class Puller:
             if head.announced is not None and got > head.announced:
                 raise Misbehaved("the body is longer than announced")
             if not sink.take(data):
+                if got == head.announced:
+                    await _run_out(body)
                 return
         if first:
             raise Misbehaved("the body is empty")  # no song and no archive has no bytes
@@ -224,6 +230,16 @@ async def _heard(sending: object, gate: Gate) -> httpx.Response:
         raise
     gate.heard()
     return answer
+
+
+async def _run_out(body: AsyncIterator[bytes]) -> None:
+    """Let a body that has brought all come to its end: a connection left before it is never used again."""
+    try:
+        with trio.move_on_after(_LAST):
+            async for _ in body:
+                return
+    except UpstreamError as broken:
+        log.debug("all of a body came, and then: %s", broken)
 
 
 async def _close(answer: httpx.Response) -> None:

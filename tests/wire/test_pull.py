@@ -35,6 +35,7 @@ from tests.world import (
     TOKEN,
     Answer,
     Asked,
+    BodyStep,
     Bucket,
     Fixed,
     Move,
@@ -121,6 +122,19 @@ async def test_enough_is_enough(autojump_clock: trio.testing.MockClock) -> None:
     network = Scripted(part(DATA, 0, 4096, DATA[:4096], 1000.0, DATA))
     bucket, _ = await fetch(network, 0, 4096)
     assert bytes(bucket.got) == DATA[:4096]
+    assert trio.current_time() - network.asked[0].moment < 1
+
+
+@pytest.mark.parametrize("last", [1000.0, BROKEN, b"more"])
+@pytest.mark.trio
+async def test_what_comes_after_the_last_byte_is_nobodys(
+    autojump_clock: trio.testing.MockClock, last: BodyStep
+) -> None:
+    """All that was wanted has come: a body that will not end, breaks or goes on is left within a moment."""
+    network = Scripted(part(DATA, 0, 4096, DATA[:4096], last))
+    bucket, _ = await fetch(network, 0, 4096)
+    assert bytes(bucket.got) == DATA[:4096]
+    assert len(network.asked) == 1
     assert trio.current_time() - network.asked[0].moment < 1
 
 

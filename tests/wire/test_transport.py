@@ -239,6 +239,15 @@ async def test_bytes_come_over_real_sockets() -> None:
 
 
 @pytest.mark.trio
+async def test_a_finished_range_leaves_its_connection_in_use() -> None:
+    """Twenty ranges, one after the other, each taken to its last byte, are one connection."""
+    async with site() as made:
+        for number in range(20):
+            assert await made.fetch(number * 5000, number * 5000 + 5000)
+        assert made.loop.accepted[Role.BUCKET] == 1
+
+
+@pytest.mark.trio
 async def test_bytes_come_over_tls(tmp_path: Path) -> None:
     """With the authority of `ca_file`, everything goes by https."""
     async with site(tls=True, ca_file=tmp_path / "ca.pem") as made:
