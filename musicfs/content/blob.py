@@ -77,6 +77,8 @@ class Blob:
         self.trouble: Trouble | None = None
         self.last_failure: MusicfsError | None = None
         """For `musicfs why`; kept until something succeeds."""
+        self.wary_until = 0.0
+        """Until when the disk is not trusted with another pass: one was lost there, on trio's clock."""
         self.gone = False
         """Superseded: the service has other bytes now."""
         self.holders = 0

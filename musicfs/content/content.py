@@ -20,7 +20,7 @@ from typing import Any
 import trio
 
 from musicfs.content.asset import Asset
-from musicfs.content.blob import Blob, Job
+from musicfs.content.blob import Blob, Job, Trouble
 from musicfs.content.jobs import Jobs, Pulls
 from musicfs.content.links import Links
 from musicfs.content.ports import Facts, Ledger, Shelf
@@ -33,6 +33,7 @@ log = logging.getLogger("musicfs.content")
 
 _FIRST = 262_144  # bytes of the first request: what a tagger or player reads before it decides (DESIGN §3)
 _CROWDED = 5.0  # seconds a read may wait for a place to wait in (DESIGN §3)
+_WARY = 5.0  # seconds in which a disk that lost two passes loses the third: longer than one pass takes
 _AHEAD = 2  # jobs that may run ahead of the readers of one file
 
 
@@ -232,14 +233,21 @@ class Content:
                 log.warning(
                     "a cached block of %s was damaged and is fetched again: %s", blob.asset.key, damaged
                 )
-                self._mended(blob)
+                self._mended(blob, damaged)
                 if blob.one_pass and blob.jobs:
                     break  # Lost while it still comes in: nothing brings it again but another pass.
         return None
 
-    def _mended(self, blob: Blob) -> None:
-        """Look at the shelf again after damage: a one-pass object is gone whole."""
+    def _mended(self, blob: Blob, damaged: StoreError) -> None:
+        """Look at the shelf again after damage: a one-pass object is gone whole.
+
+        One more pass is made for it. Where that is lost as well the disk is sick, and says so.
+        """
         if blob.entry is not None and (blob.entry.gone or (blob.one_pass and not blob.jobs)):
+            now = trio.current_time()
+            if blob.one_pass and now < blob.wary_until:
+                blob.trouble = Trouble(damaged, now + _WARY)
+            blob.wary_until = now + _WARY
             self._shelving.drop(blob)
 
     def _toward(self, blob: Blob, offset: int, goal: Span) -> Job:

@@ -17,6 +17,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
+from math import inf
 from pathlib import Path
 
 from musicfs.errors import ConfigError, StoreError, StoreFull
@@ -182,6 +183,13 @@ def free(folder: Path) -> int:
     with translated():
         disk = os.statvfs(folder)
         return disk.f_bavail * disk.f_frsize
+
+
+def files_left(folder: Path) -> float:
+    """Say how many files more the folder's disk has room for; inf where it does not count them."""
+    with translated():
+        disk = os.statvfs(folder)
+        return disk.f_favail if disk.f_files else inf
 
 
 def _measure(path: Path) -> tuple[int, int]:

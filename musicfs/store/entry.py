@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Iterable
+from math import inf
 from pathlib import Path
 from typing import NoReturn
 
@@ -63,6 +64,7 @@ class Entry(Described):
         self.allocated = allocated
         self.promised = 0
         self.stamped = stamped
+        self.ill = -inf
         self.pinned = pinned
         self.holds = 0
         self.gone = False
@@ -135,6 +137,7 @@ class Entry(Described):
             raw = disk.read(self._data, start, length)
         except StoreError as failure:  # The disk cannot give them; the network can.
             LOG.warning("cannot read %s from the cache: %s", self.key, failure)
+            self.ill = self._room.clock()
             self._damaged(blocks)
         if raw is None:
             self._damaged(list(self._book.known.blocks))

@@ -18,13 +18,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from musicfs.errors import StoreFull
+from musicfs.errors import StoreError, StoreFull
 from musicfs.store import disk
 
 SLACK = 16 * 1024
 """Bytes a write may take beyond its data: a page of the map and the file system's own extent pages."""
 PAGE = 4096
 """Bytes; what a file system allocates at a time, or a multiple of what it does."""
+FILES = 4
+"""Files that must be left on the disk before an object is begun: its data, map and pin, and their folder."""
 ASK_AFTER = 64 * 1024 * 1024
 """Bytes written until the disk is asked again how much it has left."""
 ASK_EVERY = 1.0
@@ -32,6 +34,9 @@ ASK_EVERY = 1.0
 file system may answer slowly."""
 STAMP_EVERY = 60.0
 """Seconds between two stamps of an object's last use on disk."""
+ILL = 5.0
+"""Seconds for which an object that the disk did not give back is not written to: what it took would not come
+back either, and be fetched for ever. Then one block tries whether it is well again."""
 
 
 class Tenant(Protocol):
@@ -45,6 +50,8 @@ class Tenant(Protocol):
     """Bytes kept for it beyond those."""
     stamped: float
     """When its use was last written down, seconds since the epoch."""
+    ill: float
+    """When the disk last failed to give its bytes back, seconds since the epoch."""
     pinned: bool
     holds: int
 
@@ -169,7 +176,9 @@ class Room(Generic[T]):
             self._set_promise(tenant, size)
 
     def reserve(self, tenant: T, size: int) -> None:
-        """See to it that `size` more bytes fit, others giving way. Raises StoreFull."""
+        """See to it that `size` more bytes fit, others giving way. Raises StoreFull, StoreError."""
+        if abs(self.clock() - tenant.ill) < ILL:
+            raise StoreError("the disk under the cache did not give back what it took")
         if tenant.pinned:
             self.may_pin(tenant, tenant.allocated + size)
         self.make_room(max(0, size - tenant.promised), tenant)
@@ -192,6 +201,14 @@ class Room(Generic[T]):
                 if not self._short(size):
                     return
         raise StoreFull("no room: open and pinned files fill the cache")
+
+    def make_files(self) -> None:
+        """Make the least recently used give way until an object's files can be made, if that helps."""
+        while disk.files_left(self._folder) < FILES:
+            idle = [each for each in self if not each.holds and not each.pinned]
+            if disk.files_left(self._folder) + len(idle) * 2 < FILES:  # each has its data and its map
+                return
+            self._evict(idle[0])
 
     def _evict(self, tenant: T) -> None:
         size = tenant.allocated

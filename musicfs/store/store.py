@@ -130,6 +130,7 @@ class Store:
         digest = maps.digest_of(key, version)
         stem = self._objects / digest[:2] / digest
         self._room.make_room(SLACK)
+        self._room.make_files()
         disk.make_folder(stem.parent)
         entry = Entry(self._room, stem, 0, self._room.clock(), pinned=False)
         self._room.admit(entry)
