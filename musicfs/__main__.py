@@ -16,10 +16,25 @@ import sys
 from collections.abc import Sequence
 
 from musicfs import __version__
-from musicfs.commands import cache, demo, exits, forget, logs, mount, status, umount, warm, why
+from musicfs.commands import (
+    cache,
+    config,
+    demo,
+    doctor,
+    exits,
+    forget,
+    login,
+    logs,
+    mount,
+    page,
+    status,
+    umount,
+    warm,
+    why,
+)
 from musicfs.errors import MusicfsError
 
-VERBS = (demo, mount, umount, status, why, warm, cache, forget)
+VERBS = (demo, login, mount, umount, status, why, warm, cache, forget, config, doctor)
 
 log = logging.getLogger("musicfs")
 
@@ -27,7 +42,10 @@ log = logging.getLogger("musicfs")
 def parser() -> argparse.ArgumentParser:
     """Describe the whole command line."""
     top = argparse.ArgumentParser(
-        prog="musicfs", description="Your Flow Music and TemPolor songs as a read-only folder."
+        prog="musicfs",
+        description="Your Flow Music and TemPolor songs as a read-only folder.",
+        epilog="example:\n  musicfs demo      mounts made-up songs at ~/musicfs-demo, with no account",
+        formatter_class=page.Page,
     )
     top.add_argument("--version", action="version", version=f"musicfs {__version__}")
     verbs = top.add_subparsers(title="commands", metavar="COMMAND", required=True)

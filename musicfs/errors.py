@@ -16,7 +16,8 @@ translated, with `raise … from`, at the door it came in by.
     ├─ Changed                ESTALE   the version is gone: the service has other bytes now
     ├─ BadArchive             EIO      a stems ZIP that cannot be read
     ├─ UpstreamError          EIO      what a service did to us
-    │  ├─ Refused             EACCES   401, 402, 403; a link refused right after its mint
+    │  ├─ Refused             EACCES   401, 403; a link refused right after its mint
+    │  │  ├─ Lapsed           EACCES   402: no subscription
     │  │  └─ AccountBroken    EACCES   596: that linked account has to be added again
     │  ├─ Withdrawn           ENOENT   404 or 410 of a thing asked for by its id; a failed job
     │  ├─ BytesMissing        EIO      a listed thing whose bytes answer 404: the entry stays
@@ -132,10 +133,16 @@ class UpstreamError(MusicfsError):
 
 
 class Refused(UpstreamError):
-    """The service says no: a bad token, no subscription, not ours."""
+    """The service says no: a bad token, not ours."""
 
     errno = errno.EACCES
-    remedy = "Check the token and the useapi.net subscription."
+    remedy = "Check the token and the subscription: musicfs doctor tells which it is."
+
+
+class Lapsed(Refused):
+    """402: the subscription is missing or has ended."""
+
+    remedy = "Renew the subscription at useapi.net."
 
 
 class AccountBroken(Refused):

@@ -46,6 +46,8 @@ class Mount:
     """The device's minor number, by which fusectl names the connection."""
     fstype: str
     source: str
+    owner: int | None = None
+    """The user id that mounted it, where the kernel says (FUSE)."""
 
     @property
     def is_fuse(self) -> bool:
@@ -76,7 +78,9 @@ def parse_mountinfo(text: str) -> list[Mount]:
         if not dash or len(before) < 6 or len(after) < 2 or not before[2].partition(":")[2].isdigit():
             continue
         minor = int(before[2].partition(":")[2])
-        found.append(Mount(Path(_unescape(before[4])), minor, _unescape(after[0]), _unescape(after[1])))
+        owner = re.search(r"(?:^|,)user_id=(\d{1,10})(?:,|$)", after[-1])
+        place, uid = Path(_unescape(before[4])), int(owner[1]) if owner else None
+        found.append(Mount(place, minor, _unescape(after[0]), _unescape(after[1]), uid))
     return found
 
 

@@ -19,7 +19,6 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.request import getproxies
 
 import msgspec
 import trio
@@ -41,6 +40,7 @@ from musicfs.state import State
 from musicfs.store import Entry, Kind, Store
 from musicfs.tending import Tending
 from musicfs.wire import Doors, Wire
+from musicfs.wire.decided import doors_as
 from musicfs.wire.embedded import doors_to
 
 log = logging.getLogger("musicfs.mount")
@@ -104,11 +104,7 @@ async def _serve(
 def _doors(settings: Settings, token: Token, demo: bool) -> Doors:
     if demo:
         return doors_to(Service.demo(time.time, token=token.reveal()), token.reveal(), aside=True)
-    ca_file = str(settings.ca_file) if settings.ca_file else None
-    # The environment's proxies are taken only if the user says so: they would see every host we ask.
-    named = getproxies() if settings.proxy else {}
-    proxy = named.get("https") or named.get("all")
-    return Doors.to_the_world(settings.api_url, settings.media_url, token.reveal(), ca_file, proxy)
+    return doors_as(settings, token)
 
 
 class _House:

@@ -43,6 +43,7 @@ def test_mountinfo_is_read_with_its_escapes() -> None:
     ]
     ours = table[2]
     assert (ours.minor, ours.fstype, ours.source) == (51, "fuse.musicfs", "musicfs:default")
+    assert [mount.owner for mount in table] == [None, None, 1000, None, None, None]
     assert ours.is_ours
     assert table[3].is_fuse
     assert not table[3].is_ours

@@ -9,11 +9,12 @@ It refuses unknown keys, secrets in URLs, and unencrypted services on other mach
 """
 
 from musicfs.config.places import Paths, find_paths, runtime_dirs
-from musicfs.config.secret import Token, TokenError, find_token
+from musicfs.config.secret import NoToken, Token, TokenError, find_token, store_token, token_path
 from musicfs.config.settings import Loaded, Settings, load
 
 __all__ = [
     "Loaded",
+    "NoToken",
     "Paths",
     "Settings",
     "Token",
@@ -22,4 +23,6 @@ __all__ = [
     "find_token",
     "load",
     "runtime_dirs",
+    "store_token",
+    "token_path",
 ]

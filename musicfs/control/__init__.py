@@ -11,6 +11,6 @@ next. It refuses to know what the verbs mean.
 """
 
 from musicfs.control.client import Declined, NotRunning, ask
-from musicfs.control.register import Daemon, find, is_running, register
+from musicfs.control.register import Daemon, daemons, find, is_running, register
 
-__all__ = ["Daemon", "Declined", "NotRunning", "ask", "find", "is_running", "register"]
+__all__ = ["Daemon", "Declined", "NotRunning", "ask", "daemons", "find", "is_running", "register"]

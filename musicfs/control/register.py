@@ -51,7 +51,7 @@ def register(runtime: Path, mountpoint: Path, path: Path) -> Iterator[None]:
 
 def find(runtimes: Sequence[Path], mountpoint: Path | None) -> Daemon:
     """Find the daemon of a mountpoint, or the only one; `runtimes` are the folders to look in."""
-    alive = [daemon for daemon in _daemons(runtimes) if mountpoint in (None, daemon.mountpoint)]
+    alive = [daemon for daemon in daemons(runtimes) if mountpoint in (None, daemon.mountpoint)]
     if not alive:
         where = "" if mountpoint is None else f" for {mountpoint}"
         raise NotRunning(f"no musicfs daemon is running{where}")
@@ -61,7 +61,7 @@ def find(runtimes: Sequence[Path], mountpoint: Path | None) -> Daemon:
     return alive[0]
 
 
-def _daemons(runtimes: Sequence[Path]) -> list[Daemon]:
+def daemons(runtimes: Sequence[Path]) -> list[Daemon]:
     """List the living daemons of the register, and drop what the dead left in it."""
     found = []
     for runtime in runtimes:

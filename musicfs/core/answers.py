@@ -16,6 +16,7 @@ import msgspec
 
 from musicfs.errors import (
     AccountBroken,
+    Lapsed,
     Misbehaved,
     NotFinished,
     Refused,
@@ -41,7 +42,7 @@ _WORDS = {
 }
 _CLASSES: dict[int, type[UpstreamError]] = {
     401: Refused,
-    402: Refused,
+    402: Lapsed,
     403: Refused,
     404: Withdrawn,
     409: NotFinished,

@@ -18,6 +18,8 @@ def find(media_url: str) -> Mapping[str, Provider]:
     """Build every provider, by slug, in the order of their names (Flow Music before TemPolor)."""
     found: dict[str, Provider] = {}
     for room in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
-        made: Provider = importlib.import_module(f"{__name__}.{room.name}").provider(media_url)
-        found[made.slug] = made
+        module = importlib.import_module(f"{__name__}.{room.name}")
+        if hasattr(module, "provider"):
+            made: Provider = module.provider(media_url)
+            found[made.slug] = made
     return found

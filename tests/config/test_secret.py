@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from musicfs.config import Settings, Token, TokenError, find_token
+from musicfs.config import Settings, Token, TokenError, find_token, store_token, token_path
 
 SECRET = "user:123-abcDEF"
 
@@ -90,3 +90,30 @@ def test_a_token_never_shows_itself() -> None:
     with pytest.raises(TypeError):
         pickle.dumps(token)
     assert token.reveal() == SECRET
+
+
+def test_the_origin_says_where_it_was_found(home: Path) -> None:
+    """As a person reads it, for `config show` and `doctor`."""
+    path = keep(home / ".config/musicfs/token", SECRET)
+    assert find_token(Settings(), {"HOME": str(home)}).origin == f"the token file {path}"
+    path.unlink()
+    assert find_token(Settings(), {"MUSICFS_TOKEN": SECRET, "HOME": str(home)}).origin == "MUSICFS_TOKEN"
+
+
+def test_a_stored_token_is_found_again(home: Path) -> None:
+    """It is written 0600 in place of what was there, and nothing else is left in the folder."""
+    path = token_path(Settings(), {"HOME": str(home)})
+    keep(path, "old", 0o644)
+    store_token(Token(SECRET), path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert find_token(Settings(), {"HOME": str(home)}).reveal() == SECRET
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_token_that_cannot_be_stored_leaves_the_old_one(home: Path) -> None:
+    """A folder in the file's place is a TokenError, and no half file stays."""
+    path = home / "token"
+    path.mkdir()
+    with pytest.raises(TokenError, match="cannot write the token file"):
+        store_token(Token(SECRET), path)
+    assert [one.name for one in home.iterdir()] == ["token"]

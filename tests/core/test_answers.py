@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from musicfs.core.answers import check, decode, failure, says
 from musicfs.errors import (
     AccountBroken,
+    Lapsed,
     Misbehaved,
     NotFinished,
     Refused,
@@ -27,7 +28,7 @@ from musicfs.model import Reply
     [
         (400, Rejected, errno.EIO, False),
         (401, Refused, errno.EACCES, False),
-        (402, Refused, errno.EACCES, False),
+        (402, Lapsed, errno.EACCES, False),
         (403, Refused, errno.EACCES, False),
         (404, Withdrawn, errno.ENOENT, False),
         (409, NotFinished, errno.EBUSY, False),
