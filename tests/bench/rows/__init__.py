@@ -1,0 +1,8 @@
+"""The rows of the issue's table, in its order."""
+
+from __future__ import annotations
+
+from tests.bench.book import Row
+from tests.bench.rows import wav
+
+ROWS: tuple[Row, ...] = (*wav.ROWS,)
