@@ -130,6 +130,8 @@ class Page:
     next: str | None = field(default=None, repr=False)
     skipped: int = 0
     """Records that could not be read and were left out."""
+    ahead: tuple[str, ...] = field(default=(), repr=False)
+    """Cursors of the pages that probably come behind `next`, where the service lets them be foretold."""
 
 
 @dataclass(frozen=True, slots=True)

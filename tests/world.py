@@ -265,7 +265,7 @@ class Speaks:
     def __init__(self, service: Service) -> None:
         self.service = service
 
-    async def converse(self, talk: Conversation[T], background: bool = False) -> T:
+    async def converse(self, talk: Conversation[T], background: bool = False, once: bool = False) -> T:
         """Ask and answer until the noun is there."""
         await trio.lowlevel.checkpoint()
         try:

@@ -199,7 +199,7 @@ class Catalog(Songs):
 
         seen = self._begun.setdefault((service, account.ident), Pass())
         provider, first = self.providers[service], not self.standing[service].complete
-        await read_account(self._wire, provider, account, seen, None if full else known, first)
+        await read_account(self._nursery, self._wire, provider, account, seen, None if full else known, first)
         del self._begun[service, account.ident]
         if seen.skipped:
             log.warning("listing %s: %d records could not be read and were left out", service, seen.skipped)

@@ -2,10 +2,12 @@
 
 How it thinks: pages of a newest-first list overlap by one record. If a page does not begin with the
 record the last one ended with, the list has shifted in between, and the pass begins again. A refresh
-stops at the first page that holds nothing unknown; a complete pass reads to the last.
+stops at the first page that holds nothing unknown; a complete pass reads to the last, and may ask for
+several pages at once: the overlap proves them one unbroken list in whatever order they were answered,
+because clips come and go but never change places with each other.
 
-What must always be true: a pass that returns `complete` has seen every record there was; anything that
-could not be asked is raised, never left out.
+What must always be true: a pass that returns `complete` has seen every record that was there all along,
+once; anything that could not be asked is raised, never left out.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+import trio
+
+from musicfs.catalog.ahead import Ahead
 from musicfs.errors import Misbehaved
 from musicfs.model import Account, Conversation, Page, Provider, Song
 
@@ -26,8 +31,8 @@ _RESTARTS = 5  # passes begun before a list that keeps shifting is left for late
 class Converses(Protocol):
     """What is needed of the network here."""
 
-    async def converse(self, talk: Conversation[T], background: bool = False) -> T:
-        """Drive a conversation to its noun."""
+    async def converse(self, talk: Conversation[T], background: bool = False, once: bool = False) -> T:
+        """Drive a conversation to its noun; `once`: without retries."""
         ...
 
 
@@ -57,6 +62,7 @@ class Pass:
 
 
 async def read_account(
+    nursery: trio.Nursery,
     wire: Converses,
     provider: Provider,
     account: Account,
@@ -72,11 +78,17 @@ async def read_account(
     Raises:
         UpstreamError: a page could not be had; `seen` keeps those that could.
     """
+
+    async def ask(cursor: str | None, ahead: bool) -> Page:
+        return await wire.converse(provider.page(account, cursor), background=True, once=ahead)
+
+    ahead = Ahead(nursery, ask)
     restarts = 0
     while seen.pages < _PAGES:
-        page = await wire.converse(provider.page(account, seen.cursor), background=True)
+        page = await ahead.take(seen.cursor)
         if provider.newest_first and seen.last is not None and not _follows(page, seen.last):
             seen.restart()
+            ahead.drop()
             restarts += 1
             if restarts == _RESTARTS:
                 raise Misbehaved("the listing keeps changing while it is read")
@@ -84,6 +96,8 @@ async def read_account(
         if provider.newest_first:
             if _add(seen, page) or (known is not None and _all(page, known)):
                 return
+            if known is None:
+                ahead.expect(page)
         elif _add(seen, page):
             if not first or seen.again or seen.pages <= _SHIFTLESS:
                 return

@@ -27,6 +27,7 @@ _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _CLIP = re.compile(rf"user:\d+-.+-clip:({_UUID})")
 _JOB = re.compile(rf"job:({_UUID})-user:\d+-.+-bot:flowmusic")
 _PAGE = 100  # the largest page the API gives (§2.2)
+_AHEAD = 6  # pages foretold, this one's next among them: more than are asked for side by side
 _BASE = "/v1/flowmusic"
 
 
@@ -85,7 +86,9 @@ class FlowMusic:
         following = listed.next - 1 - _unread(read)
         if following <= offset:
             raise Misbehaved("the next page does not lie behind this one")
-        return Page(songs, str(following), skipped)
+        step = following - offset
+        ahead = (following + step * number for number in range(1, _AHEAD)) if step == _PAGE - 1 else ()
+        return Page(songs, str(following), skipped, tuple(map(str, ahead)))
 
     def record(self, handle: str) -> Conversation[Song]:
         """Ask for a job by its full id and return its first clip (§2.5).

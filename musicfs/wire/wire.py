@@ -58,14 +58,14 @@ class Wire:
         """Count what is zero when nothing is asked: requests under way, connections that carry one."""
         return {"requests": self.gates.busy(), "connections": self._doors.busy}
 
-    def patience(self, background: bool = False) -> Patience:
+    def patience(self, background: bool = False, once: bool = False) -> Patience:
         """Give what one piece of work may spend.
 
         A kernel request's stops a tenth short of the deadline, so that the last failure answers and not the
-        clock; background work has five attempts in two minutes (DESIGN §3).
+        clock; background work has five attempts in two minutes (DESIGN §3), or one (`once`).
         """
         seconds, attempts = (120.0, 5) if background else (self._deadline * 0.9, 7)
-        return Patience(seconds, trio.current_time() + seconds, attempts)
+        return Patience(seconds, trio.current_time() + seconds, 1 if once else attempts)
 
     def timing(self, slow: bool) -> Timing:
         """Say how long one request may be silent.
@@ -84,13 +84,13 @@ class Wire:
         patience.until = min(patience.until, self.patience().until)
         await self._puller.pull(source, sink, patience, self.timing(slow))
 
-    async def converse(self, talk: Conversation[T], background: bool = False) -> T:
-        """Drive a provider's conversation to its noun.
+    async def converse(self, talk: Conversation[T], background: bool = False, once: bool = False) -> T:
+        """Drive a provider's conversation to its noun; `once`: without retries.
 
         Raises:
             UpstreamError: what the provider made of the final answer, or the last failure to get one.
         """
-        patience = self.patience(background)
+        patience = self.patience(background, once)
         try:
             request = next(talk)
             while True:
@@ -148,6 +148,8 @@ class Wire:
         except (TooSlow, Unreachable) as silent:
             gate.silent(silent)
             raise
+        except httpx.RemoteProtocolError as wrong:
+            raise Misbehaved("a redirect leads nowhere") from wrong  # httpx looks at it unasked
         except httpx.InvalidURL as wrong:
             raise Rejected("the id does not fit into a URL") from wrong
         return Reply(
