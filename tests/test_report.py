@@ -213,7 +213,7 @@ async def test_asking_costs_nothing(tmp_path: Path, autojump_clock: trio.testing
 
 @pytest.mark.trio
 async def test_gauges_return_to_zero(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    """What is in use is counted while a reader waits, and every count is zero once all is closed and forgotten."""
+    """What is in use is counted while a reader waits; each count is zero once all is closed and forgotten."""
     made = Service.demo(wall)
     async with living(made, tmp_path) as mounted:
         report = Report(

@@ -11,7 +11,7 @@ released once.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import trio
@@ -183,9 +183,20 @@ class Filesystem:
     async def getattr(self, inode: int) -> Attributes:
         """Give what `stat` shows, asking byte servers that need no link for an exact size, briefly."""
         node = self.node(inode)
+        if (opened := self._opened(node)) is not None:
+            # Its version may be gone meanwhile: the bytes that are read have the length they had at `open`.
+            return replace(self.sizing.attributes(node), size=opened.size, valid_for=0.0)
         if isinstance(node, File) and node.listed and not self.sizing.size(node)[1]:
             await self.sizing.measure(node)
         return self.sizing.attributes(node)
+
+    def _opened(self, node: Node) -> Opened | None:
+        """Give an open file of this very version, if the service has another one by now."""
+        if isinstance(node, Folder) or not self._handles:
+            return None
+        if self.finding.version(Asset(node.row.song, node.form, node.listed)) == node.version:
+            return None
+        return next((one.opened for one in self._handles.values() if one.file == node), None)
 
     # Files ---------------------------------------------------------------------------------------------
 

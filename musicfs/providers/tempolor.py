@@ -117,7 +117,7 @@ class TemPolor:
         Raises:
             NotFinished: not completed yet, or completed a moment ago and not downloadable yet.
             Withdrawn: the job failed.
-            BytesMissing: 404 long after it was completed; of stems, 400 too.
+            BytesMissing: 404 or 410 long after it was completed; of stems, 400 too.
         """
         path = f"{_BASE}/music/download/{song.handle}"
         reply = yield Request(path, (("file_format", form),), kind="mint")
@@ -125,11 +125,11 @@ class TemPolor:
             if says(reply, f"({_FAILED})"):
                 raise Withdrawn("the job failed, there is no song")
             raise NotFinished("the song is still being made")
-        if reply.status == 404:
+        if reply.status in (404, 410):
             finished = song.updated or song.created
             if finished is not None and now - finished < _FRESH:
                 raise NotFinished("the song was finished a moment ago and is not ready yet")
-            raise BytesMissing("the service has no bytes for this form (404)")
+            raise BytesMissing(f"the service has no bytes for this form ({reply.status})")
         if reply.status == 400 and form == Form.STEMS:
             raise BytesMissing("the service has no stems of this song (400)")
         return _link(reply, now)

@@ -23,6 +23,7 @@ from musicfs.errors import Throttled, TooSlow, Unreachable, UpstreamError
 
 CONNECTIONS = 6  # a host (DESIGN §3): enough to fill a link, few enough to be a polite guest
 _DOWN_FIRST, _DOWN_MOST = 15.0, 120.0  # seconds a host is left alone (DESIGN §3)
+_QUIET_MOST = 900.0  # seconds; who names a year means something else, and is asked four times an hour
 _BUDGET, _REFILL = 24.0, 0.5  # retries in hand and gained per second: about 50 in a first minute, then 30
 
 
@@ -77,6 +78,16 @@ class Gate:
         """Whether the host is believed to be down."""
         return self._down_for > 0
 
+    @property
+    def shut(self) -> bool:
+        """Whether nobody is let through: the host is down, and no probe is due or one is out."""
+        return self.down and (self._clock() < self._down_until or self._probing)
+
+    @property
+    def mute(self) -> bool:
+        """Whether it answered nothing when it was last asked."""
+        return self._strikes > 0
+
     def admit(self, kind: str, until: float) -> None:
         """Refuse at once what cannot succeed now.
 
@@ -85,7 +96,7 @@ class Gate:
             Throttled: it asked for quiet for longer than `until`.
         """
         now = self._clock()
-        if self.down and (now < self._down_until or self._probing):
+        if self.shut:
             raise self._last("the host does not answer; it is left alone for a while")
         quiet = self._quiet.get(kind, 0.0)
         if quiet > until:
@@ -125,8 +136,9 @@ class Gate:
             self._down_until = self._clock() + self._down_for
 
     def quiet(self, kind: str, seconds: float) -> None:
-        """Note that the host wants no request of this kind for so long."""
-        self._quiet[kind] = max(self._quiet.get(kind, 0.0), self._clock() + seconds)
+        """Note that the host wants no request of this kind for so long, as far as that can be believed."""
+        until = self._clock() + min(seconds, _QUIET_MOST)
+        self._quiet[kind] = max(self._quiet.get(kind, 0.0), until)
 
     def spend(self) -> bool:
         """Take one retry out of the host's budget; False = it is used up."""

@@ -38,6 +38,7 @@ from musicfs.model import Locator, Span
 from musicfs.wire import headers
 from musicfs.wire.gate import Gate, Gates, Patience
 from musicfs.wire.headers import Head
+from musicfs.wire.pace import Pace
 from musicfs.wire.transport import Doors, origin_of
 
 log = logging.getLogger("musicfs.wire")
@@ -119,7 +120,7 @@ class Puller:
         while sink.stop is None or sink.at < sink.stop:
             locator = await source.locate()
             try:
-                down = self._gate(locator).down
+                shut = self._gate(locator).shut
                 await self._request(locator, source.form, sink, patience, timing)
                 return
             except _Beyond as told:
@@ -137,9 +138,9 @@ class Puller:
                     patience.progressed(trio.current_time())
                     renewed, gained = False, sink.at
                 if not await self._waited(locator, failed, patience):
-                    if isinstance(failed, Unreachable) and not down:
+                    if self._gate(locator).mute and not shut:
                         # Perhaps the link names a host that is gone, so the next who asks gets another; but
-                        # not one at every try while a host is known to be down, because a mint may cost.
+                        # only who found it silent himself, because a mint may cost.
                         source.expire(locator)
                     raise
 
@@ -165,14 +166,18 @@ class Puller:
             answer.request.extensions["timeout"]["read"] = timing.stall
             body = answer.aiter_raw()
             stack.push_async_callback(body.aclose)  # type: ignore[attr-defined]
-            await self._deliver(body, head, form, sink)
+            await self._deliver(body, head, form, sink, timing.stall)
 
-    async def _deliver(self, body: AsyncIterator[bytes], head: Head, form: str, sink: Sink) -> None:
+    async def _deliver(
+        self, body: AsyncIterator[bytes], head: Head, form: str, sink: Sink, window: float
+    ) -> None:
         """Hand the body over; its first piece is looked at before the head counts."""
         got, first = 0, True
+        pace = Pace(trio.current_time(), window)
         async for data in body:
             if not data:
                 continue
+            pace.came(len(data), trio.current_time())
             if first:
                 if head.start == 0 and (why := refuse_text(data[:512], form)):
                     raise Rejected(f"the answer is not audio: {why}")
@@ -210,6 +215,8 @@ class Puller:
             request = client.build_request("GET", url, headers=wanted, timeout=_timeouts(timing))
             answer = await _heard(client.send(request, stream=True), gate)
             stack.push_async_callback(_close, answer)
+            if answer.status_code not in (200, 206):
+                await _run_out(answer.aiter_raw())
             if answer.status_code == 429:
                 wait = headers.retry_after(answer.headers, self._wall())
                 gate.quiet(kind, wait or 0.0)
@@ -228,18 +235,24 @@ async def _heard(sending: object, gate: Gate) -> httpx.Response:
     except (TooSlow, Unreachable) as failed:
         gate.silent(failed)
         raise
+    except httpx.RemoteProtocolError as wrong:
+        gate.heard()
+        raise Misbehaved("a redirect leads nowhere") from wrong  # httpx looks at it unasked
     gate.heard()
     return answer
 
 
 async def _run_out(body: AsyncIterator[bytes]) -> None:
-    """Let a body that has brought all come to its end: a connection left before it is never used again."""
+    """Let a body that nobody needs more of come to its end: a connection left before it is used up."""
+    got = 0
     try:
         with trio.move_on_after(_LAST):
-            async for _ in body:
-                return
+            async for data in body:
+                got += len(data)
+                if got > _USEFUL:
+                    return
     except UpstreamError as broken:
-        log.debug("all of a body came, and then: %s", broken)
+        log.debug("the rest of a body broke: %s", broken)
 
 
 async def _close(answer: httpx.Response) -> None:
@@ -306,6 +319,9 @@ def _unsatisfied(answer: httpx.Response, sink: Sink) -> Exception:
     if found is not None and found.total is not None and sink.at < found.total < (sink.stop or 0):
         # The first request is made without knowing the length; it is asked again for what there is.
         return _Beyond(found.total)
+    if found is not None and found.total and sink.at >= found.total:
+        # Only an object that was longer is asked for there: the sink refuses these other bytes.
+        sink.begin(Head(sink.at, found.total, True, f"size {found.total}", 0))
     return Misbehaved("the byte server has no such range (416)")
 
 

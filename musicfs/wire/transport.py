@@ -118,7 +118,10 @@ class Network(httpcore.AsyncNetworkBackend):
         await trio.sleep(seconds)
 
     async def _resolve(self, host: str, port: int) -> list[str]:
-        found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+        try:
+            found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+        except UnicodeError as nonsense:
+            raise Unreachable("the link's host cannot be a name") from nonsense
         addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
         if host not in self._inside and not all(public(address) for address in addresses):
             raise Rejected("the link points at a private or local address")

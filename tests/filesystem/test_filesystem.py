@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from musicfs.core.inodes import ROOT
-from musicfs.demo import Service, content, wav_of
+from musicfs.demo import Service, content, wav_of, wav_of_size
 from musicfs.demo.faults import json_error
 from musicfs.errors import (
     BytesMissing,
@@ -89,6 +89,23 @@ async def test_reads_are_exact_and_short_only_at_the_end(
         assert bytes(await mounted.files.read(handle, 1000, 50_000)) == data[1000:51_000]
         assert bytes(await mounted.files.read(handle, len(data) - 7, 4096)) == data[-7:]
         assert bytes(await mounted.files.read(handle, len(data), 4096)) == b""
+        mounted.files.close(handle)
+
+
+@pytest.mark.trio
+async def test_an_open_file_keeps_its_size(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Who asks an open file for its size gets that of the bytes it reads, whatever the service has now."""
+    made = Service(clock=wall)
+    clip = made.add_clip(ADA, "Song", wav=wav_of_size(600_000, "old"))
+    async with living(made, tmp_path) as mounted:
+        found = await mounted.find(f"flowmusic/{clip.uuid}.wav")
+        handle = await mounted.files.open(found.inode)
+        clip.assets["wav"] = wav_of_size(400_000, "new")
+        with pytest.raises(Changed):
+            await mounted.files.read(handle, 590_000, 10_000)
+        assert (await mounted.files.getattr(found.inode)).size == 600_000
+        again = await mounted.find(f"flowmusic/{clip.uuid}.wav")
+        assert (again.inode, again.size) != (found.inode, 600_000)
         mounted.files.close(handle)
 
 

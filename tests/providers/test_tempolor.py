@@ -307,11 +307,12 @@ def test_a_fresh_404_is_not_ready_yet(age: float, named: type[UpstreamError]) ->
         heard(TEMPOLOR.locate(song_of(updateTime=updated), Form.WAV, NOW), (404, b""))
 
 
-def test_a_404_of_no_known_age_is_missing() -> None:
-    """Where the record tells no time, a 404 is believed."""
+@pytest.mark.parametrize("status", [404, 410])
+def test_a_404_of_no_known_age_is_missing(status: int) -> None:
+    """Where the record tells no time, a 404 is believed, and 410 says the same: the song stays listed."""
     song = song_of(updateTime=None, createTime=None)
     with pytest.raises(BytesMissing):
-        heard(TEMPOLOR.locate(song, Form.WAV, NOW), (404, b""))
+        heard(TEMPOLOR.locate(song, Form.WAV, NOW), (status, b""))
 
 
 @pytest.mark.parametrize(

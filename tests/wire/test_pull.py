@@ -225,6 +225,28 @@ async def test_a_stalled_body_is_left(autojump_clock: trio.testing.MockClock) ->
     assert 10.0 <= network.moments[1] <= 10.3
 
 
+@pytest.mark.parametrize("slow", [False, True])
+@pytest.mark.trio
+async def test_a_dripping_body_is_left(autojump_clock: trio.testing.MockClock, slow: bool) -> None:
+    """A body of a hundred bytes a second is of no use to anybody: it is left like a silent one."""
+    drip: list[BodyStep] = [part for place in range(3000) for part in (DATA[place * 100 :][:100], 1.0)]
+    network = Scripted(Answer(200, {"content-length": str(len(DATA))}, drip))
+    wire = wire_on(network)
+    with trio.fail_after(300), pytest.raises(TooSlow):
+        await wire.pull(Fixed(LINK), Bucket(0, None if slow else len(DATA)), slow)
+
+
+@pytest.mark.trio
+async def test_a_thin_body_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+    """Four kilobytes a second are slow and not useless: it comes to its end in one request."""
+    places = range(0, len(DATA), 4096)
+    thin: list[BodyStep] = [part for place in places for part in (DATA[place:][:4096], 1.0)]
+    network = Scripted(part(DATA, 0, len(DATA), *thin))
+    bucket, _ = await fetch(network, 0, len(DATA))
+    assert bytes(bucket.got) == DATA
+    assert len(network.asked) == 1
+
+
 @pytest.mark.trio
 async def test_progress_keeps_patience_alive(autojump_clock: trio.testing.MockClock) -> None:
     """A server that breaks every 70 kB is gone on with as long as useful bytes come, beyond seven tries."""
@@ -445,6 +467,28 @@ async def test_an_outage_is_noticed_after_two_tries(
     assert trio.current_time() - network.asked[0].moment <= 0.3
 
 
+@pytest.mark.parametrize("failure", [Unreachable("no"), TooSlow("late")])
+@pytest.mark.trio
+async def test_a_link_to_a_host_that_is_gone_is_let_go(
+    autojump_clock: trio.testing.MockClock, failure: UpstreamError
+) -> None:
+    """A link may name a host that is gone for good: who finds it silent has the next one ask for another
+    link, and who is refused unasked does not."""
+    network = Scripted(failure)
+    wire = wire_on(network)
+    source = Fixed(LINK)
+    for _ in range(3):
+        with pytest.raises(type(failure)):
+            await wire.pull(source, Bucket(0, 1000))
+    assert source.expired == 1
+    other = Fixed(OTHER_LINK)
+    await trio.sleep(16)
+    for _ in range(3):
+        with pytest.raises(type(failure)):
+            await wire.pull(other, Bucket(0, 1000))
+    assert other.expired == 1
+
+
 @pytest.mark.parametrize("deadline", [3.0, 30.0])
 @pytest.mark.trio
 async def test_the_last_failures_own_errno_is_the_answer(
@@ -506,6 +550,17 @@ async def test_a_wait_beyond_the_deadline_is_the_answer(
     assert trio.current_time() == network.asked[0].moment + network._began
 
 
+@pytest.mark.trio
+async def test_a_wait_of_a_year_is_not_believed(autojump_clock: trio.testing.MockClock) -> None:
+    """A service that wants quiet for a year is asked again after a quarter of an hour."""
+    network = Scripted(Answer(429, {"retry-after": "31536000"}), ranged(DATA))
+    wire = wire_on(network)
+    with pytest.raises(Throttled):
+        await wire.pull(Fixed(LINK), Bucket(0, 1000))
+    await trio.sleep(901)
+    await wire.pull(Fixed(LINK), Bucket(0, 1000))
+
+
 # Redirects ----------------------------------------------------------------------------------------------
 
 
@@ -542,6 +597,8 @@ async def test_a_redirect_from_the_api_loses_the_token(autojump_clock: trio.test
         ("file:///etc/passwd", 1, Rejected),
         (EDGE, 7, Misbehaved),
         ("", 7, Misbehaved),
+        ("https://[::::/x", 7, Misbehaved),
+        ("https://a b:port/", 7, Misbehaved),
     ],
 )
 @pytest.mark.trio

@@ -310,11 +310,14 @@ async def test_a_cancelled_conversation_leaves_nothing(
     assert (wire.gates.busy(), network.under_way) == (0, 0)
 
 
+@pytest.mark.parametrize("place", ["https://evil.example.net/", "https://[::::/"])
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @pytest.mark.trio
-async def test_the_api_redirects_nobody(autojump_clock: trio.testing.MockClock, status: int) -> None:
+async def test_the_api_redirects_nobody(
+    autojump_clock: trio.testing.MockClock, status: int, place: str
+) -> None:
     """A redirect from the API is not followed: no request with the token goes elsewhere."""
-    network = Scripted(Answer(status, {"location": "https://evil.example.net/"}))
+    network = Scripted(Answer(status, {"location": place}))
     failed = await failing(wire_on(network))
     assert failed.errno == errno.EIO
     assert all(one.url.startswith(API) for one in network.asked)

@@ -276,11 +276,12 @@ async def test_a_refused_connection_is_no_route() -> None:
             assert type(await made.fails()) is Unreachable
 
 
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "a" * 300 + ".invalid", "a" * 64])
 @pytest.mark.trio
-async def test_a_name_without_an_address_is_no_route() -> None:
-    """A host that no resolver knows is EHOSTUNREACH."""
+async def test_a_name_without_an_address_is_no_route(host: str) -> None:
+    """A host that no resolver knows, or that cannot be a name at all, is EHOSTUNREACH."""
     async with site() as made:
-        made.link = Locator("https://no-such-host.invalid/x")
+        made.link = Locator(f"https://{host}/x")
         assert type(await made.fails()) is Unreachable
 
 
