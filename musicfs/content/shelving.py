@@ -110,8 +110,9 @@ class Shelving:
     def _tidy(self) -> None:
         """Let go of what nobody uses, oldest first."""
         if len(self.blobs) > _IDLE:
+            now = trio.current_time()
             for key, blob in list(self.blobs.items()):
-                if not blob.holders and not blob.jobs and blob.trouble is None:
+                if not blob.holders and not blob.jobs and blob.failing(now) is None:
                     del self.blobs[key]
                     if len(self.blobs) <= _IDLE * 3 // 4:
                         break

@@ -2,7 +2,7 @@
 
 How it thinks: duration × bit rate, never 0 (GNU tar skips an empty file unopened) and rather too long than
 too short: copiers stop at a size that is too small and say nothing, at one too large they read on and find
-the end. The estimate is only shown with `attr_timeout` 0; `open` replaces it by the exact size.
+the end. `open` replaces the estimate by the exact size before any program can read a byte.
 """
 
 from __future__ import annotations

@@ -222,7 +222,8 @@ class Filesystem:
         if opened.version != node.version:
             opened.close()
             raise Changed("the service has other bytes now")
-        if shown != (opened.size, True):
+        if shown != (opened.size, True) or inode in self.sizing.guessed:
+            self.sizing.guessed.discard(inode)
             self.resized(inode)
         handle, self._next = self._next, self._next + 1
         self._handles[handle] = Handle(node, opened)

@@ -1,12 +1,14 @@
 """What `stat` shows: numbers, times, and a size that is exact or an estimate.
 
-How it thinks: a size is exact once anybody learned it, and kept for ever. Until then it is an estimate
-that the kernel must not believe for long. `getattr` may ask byte servers that need no link (with `sizes =
-"exact"` all of them) for the smallest range there is, for a moment, the song's other forms along with it;
-where a program walks from song to song, the next ones too.
+How it thinks: a size is exact once anybody learned it, and kept for ever. Until then it is an estimate.
+Where asking can make it exact, the kernel may not keep it, so that `getattr` is asked: of byte servers that
+need no link (with `sizes = "exact"` of all) it learns the length by the smallest range there is, for a
+moment, the song's other forms along with it; where a program walks from song to song, the next ones too.
+Where only `open` can tell, the kernel may keep the estimate for the seconds that `ls -l` of a big folder
+takes; it is remembered that it was told one (`guessed`), and `open` takes it back before it answers.
 
 What must always be true: a listed name has attributes, whatever the network says; no link is minted by
-`stat` unless the user asked for exact sizes.
+`stat` unless the user asked for exact sizes; however many are walked, a bounded number is asked for.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 import trio
+from cachetools import TTLCache
 
 from musicfs.catalog import Catalog
 from musicfs.content import Asset, Content
@@ -25,7 +28,12 @@ from musicfs.filesystem.finding import ASK, Finding
 from musicfs.model import Form
 
 STEADY = 300.0  # seconds the kernel may believe what cannot change by itself (DESIGN §3: minutes)
-_SIBLINGS, _SIDE_BY_SIDE = 64, 8  # files whose size one getattr asks for, and how many at a time (DESIGN §3)
+GUESSED = 5.0  # seconds the kernel may believe an estimate that only `open` can mend: one `ls -l` of 10,000
+_SIBLINGS, _SIDE_BY_SIDE = (
+    64,
+    8,
+)  # files whose size is asked for ahead, and how many at a time (DESIGN §3)
+_VAIN = 60.0  # seconds in which a neighbour whose size could not be had is not asked for again unbidden
 _STROLL = 2.0  # seconds between two songs' first `stat` that make it a walk: one answer takes at most that
 
 
@@ -60,6 +68,11 @@ class Sizing:
         self._archives, self._finding, self._measure_minted = archives, finding, measure_minted
         self._sides = trio.CapacityLimiter(_SIDE_BY_SIDE)
         self._walked = -_STROLL
+        self._asking: dict[int, trio.Event] = {}
+        """Inode → its answer has come."""
+        self._vain: TTLCache[int, None] = TTLCache(1024, _VAIN, timer=trio.current_time)
+        self.guessed: set[int] = set()
+        """Inodes whose estimate the kernel was told to believe for a while."""
 
     def attributes(self, node: Node) -> Attributes:
         """Give what `stat` shows, asking nobody."""
@@ -69,10 +82,13 @@ class Sizing:
             return Attributes(node.inode, True, 4096, self._folder_mtime(node), 1, STEADY, steady)
         size, exact = self.size(node)
         # A song has no name in `library/`, and so one link less, until every service was listed once.
-        final = exact and (not node.listed or bool(node.row.name or node.row.parent))
-        return Attributes(
-            node.inode, False, size, node.row.mtime_ns, node.names, STEADY, STEADY if final else 0.0
-        )
+        final = not node.listed or bool(node.row.name or node.row.parent)
+        inode, believed = node.inode, STEADY if final else 0.0
+        if not exact and final:
+            believed = 0.0 if self._measurable(node) else GUESSED
+            if believed:
+                self.guessed.add(inode)
+        return Attributes(inode, False, size, node.row.mtime_ns, node.names, STEADY, believed)
 
     def size(self, file: File) -> tuple[int, bool]:
         """Give a file's length in bytes, and whether it is exact."""
@@ -92,24 +108,33 @@ class Sizing:
 
     async def measure(self, file: File) -> None:
         """Ask for a file's size and its neighbours'; what is not known in time stays an estimate."""
-        if not self._measurable(file):
-            return
-        done = trio.Event()
-        wanted = [one for one in self._neighbours(file) if self._measurable(one)][:_SIBLINGS]
-        if file not in wanted:
-            return  # a form that is hidden by now: nobody would answer
-        for one in wanted:
-            self._nursery.start_soon(self._measure_one, one, done if one.inode == file.inode else None)
+        if not self._measurable(file) or file.form not in self._finding.forms(file.row):
+            return  # the latter is a form that is hidden by now: nobody would answer
+        done = self._ask(file, first=True)
+        walking = trio.current_time() - self._walked < _STROLL
+        self._walked = trio.current_time()
+        # Not for a place or two: to look who the neighbours are takes as long as a `stat`.
+        if len(self._asking) <= _SIBLINGS // 2:
+            for one in self._neighbours(file, walking):
+                if len(self._asking) >= _SIBLINGS:
+                    break
+                inode = one.inode
+                if inode not in self._asking and inode not in self._vain and self._measurable(one):
+                    self._ask(one)
         with trio.move_on_after(ASK):
             await done.wait()
 
-    def _neighbours(self, file: File) -> list[File]:
+    def _ask(self, file: File, first: bool = False) -> trio.Event:
+        inode = file.inode
+        done = self._asking.setdefault(inode, trio.Event())
+        self._nursery.start_soon(self._measure_one, file, inode, first)
+        return done
+
+    def _neighbours(self, file: File, walking: bool) -> list[File]:
         """Give the song's forms, and in a walk those of the songs behind it in `library/`."""
         rows = [file.row]
-        now = trio.current_time()
-        if now - self._walked < _STROLL and self._catalog.standing[file.row.song.service].complete:
+        if walking and self._catalog.standing[file.row.song.service].complete:
             rows += self._finding.behind(file.row, _SIBLINGS)
-        self._walked = now
         return [
             self._finding.file(row, form, True)
             for row in rows
@@ -127,13 +152,13 @@ class Sizing:
             return False
         return provider.free(file.row.song, file.form) or self._measure_minted
 
-    async def _measure_one(self, file: File, done: trio.Event | None) -> None:
+    async def _measure_one(self, file: File, inode: int, first: bool) -> None:
         try:
             # The one that was asked for goes first: behind its neighbours it would be late.
-            async with self._sides if done is None else nullcontext():
+            async with nullcontext() if first else self._sides:
                 await self._content.measure(Asset(file.row.song, file.form, file.listed))
         except MusicfsError:
-            pass  # an estimate is what `stat` shows then; the job has said why
+            self._vain[inode] = None  # an estimate is what `stat` shows then; the job has said why
         finally:
-            if done is not None:
+            if (done := self._asking.pop(inode, None)) is not None:
                 done.set()

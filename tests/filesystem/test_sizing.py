@@ -8,10 +8,12 @@ import pytest
 import trio
 import trio.testing
 
+from musicfs.content import Asset
 from musicfs.core.inodes import ROOT
 from musicfs.demo import Role, Service
-from musicfs.demo.faults import black_hole
+from musicfs.demo.faults import black_hole, json_error
 from musicfs.filesystem import STEADY
+from musicfs.filesystem.sizing import GUESSED
 from tests.world import LOOSE_ENDS, living, wall
 
 pytestmark = LOOSE_ENDS
@@ -27,15 +29,59 @@ def service() -> Service:
 
 @pytest.mark.trio
 async def test_an_estimate_is_not_believed(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    """What was never measured shows an estimate above 0, which the kernel may not keep."""
+    """What was never measured shows an estimate above 0; where asking helps, the kernel must ask again."""
     made = service()
     async with living(made, tmp_path) as mounted:
-        for form in ("mp3", "m4a", "wav"):
+        for form, believed in (("mp3", GUESSED), ("m4a", 0.0), ("wav", 0.0)):
             found = await mounted.find(f"{HARBOUR}.{form}")
             assert found.size > 0
-            assert found.valid_for == 0.0
+            assert found.valid_for == believed
             assert found.name_for == STEADY
         assert made.counts["range"] == 0
+
+
+@pytest.mark.parametrize("learned", ["at open", "behind the kernel's back"])
+@pytest.mark.trio
+async def test_an_estimate_that_the_kernel_keeps_is_taken_back(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, learned: str
+) -> None:
+    """`open` has the kernel forget the estimate it was told, however the exact size came to be known."""
+    made = service()
+    clip = made.flow.clips[0]
+    async with living(made, tmp_path) as mounted:
+        found = await mounted.find(f"{HARBOUR}.mp3")
+        assert 0 < found.valid_for < 10
+        if learned != "at open":
+            row = mounted.files.catalog.row("flowmusic", clip.uuid)
+            assert row is not None
+            (await mounted.files.content.open(Asset(row.song, "mp3"))).close()
+            assert mounted.resized == []
+        mounted.files.close(await mounted.files.open(found.inode))
+        assert mounted.resized == [found.inode]
+        shown = await mounted.files.getattr(found.inode)
+        assert (shown.size, shown.valid_for) == (clip.assets["mp3"].size, STEADY)
+        mounted.files.close(await mounted.files.open(found.inode))
+        assert mounted.resized == [found.inode]
+
+
+@pytest.mark.trio
+async def test_a_walk_of_a_big_library_asks_for_few_at_a_time(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """However many songs a walk passes whose sizes cannot be had, tasks and what is kept in mind stay few."""
+    made = Service(clock=wall)
+    for number in range(1000):
+        made.add_clip(ADA, f"Song {number}")
+    made.fail(json_error(404), role=Role.BUCKET)
+    async with living(made, tmp_path) as mounted:
+        for number in range(1000):
+            for form in ("m4a", "wav"):
+                found = await mounted.find(f"library/Song {number}/Song {number}.{form}")
+                await mounted.files.getattr(found.inode)
+                assert trio.lowlevel.current_statistics().tasks_living < 200
+        await trio.testing.wait_all_tasks_blocked()
+        assert made.counts["range"] <= 2 * 2000
+        assert len(mounted.files.content._shelving.blobs) <= 1200
 
 
 @pytest.mark.trio
