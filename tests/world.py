@@ -431,6 +431,9 @@ class Stage:
         self.things: dict[str, Thing] = {}
         self.pulls = 0
         self.answers: list[Pulled] = []
+        self.line: float | None = None
+        """Bytes a second that all answers share; None: each has its thing's pace for itself."""
+        self._line_free = 0.0
         self.moved = 0
         """Bytes that were handed over."""
         self.mints: Counter[str] = Counter()
@@ -489,11 +492,19 @@ class Stage:
             if ends is not None and at - start + len(data) >= ends:
                 sink.take(data[: ends - (at - start)])
                 return sink.end()
-            await trio.sleep(0 if thing.pace is None else len(data) / thing.pace)
+            await self._travel(len(data), thing.pace)
             self.moved += len(data)
             if not sink.take(data):
                 return None
         return sink.end()
+
+    async def _travel(self, amount: int, pace: float | None) -> None:
+        """Take the time that bytes take, on a connection of their own or on the line that all share."""
+        if self.line is None:
+            await trio.sleep(0 if pace is None else amount / pace)
+        else:
+            self._line_free = max(self._line_free, trio.current_time()) + amount / self.line
+            await trio.sleep_until(self._line_free)
 
 
 def source_key(source: SongSource) -> str:

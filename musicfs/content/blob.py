@@ -22,6 +22,7 @@ from musicfs.content.ports import Entry
 from musicfs.content.progress import Progress
 from musicfs.core.readahead import Cursors
 from musicfs.core.spans import BLOCK
+from musicfs.core.streams import Streams
 from musicfs.errors import MusicfsError
 from musicfs.model import Span
 
@@ -30,6 +31,11 @@ class Job(Protocol):
     """Something that brings bytes of a blob."""
 
     progress: Progress
+
+    @property
+    def left(self) -> float:
+        """Bytes still to come, inf where nobody knows."""
+        ...
 
     def peek(self, start: int, stop: int) -> bytes | None:
         """Give bytes that have come but are not on the shelf yet."""
@@ -72,6 +78,9 @@ class Blob:
         """Blocks that found no room on the disk and pass through memory."""
         self.jobs: list[Job] = []
         self.cursors = Cursors()
+        self.streams = Streams()
+        self.goal = Span(0, 0)
+        """What it is wise to have for the latest reader."""
         self.checked_until = 0.0
         """Until when an `open` need not ask again, on trio's clock."""
         self.trouble: Trouble | None = None

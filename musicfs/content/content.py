@@ -21,11 +21,12 @@ import trio
 
 from musicfs.content.asset import Asset
 from musicfs.content.blob import Blob, Job, Trouble
+from musicfs.content.fetching import Fetching
 from musicfs.content.jobs import Jobs, Pulls
 from musicfs.content.links import Links
 from musicfs.content.ports import Facts, Ledger, Shelf
 from musicfs.content.shelving import Shelving
-from musicfs.core.spans import BLOCK, blocks_of, clip, gaps
+from musicfs.core.spans import BLOCK, blocks_of, clip
 from musicfs.errors import Changed, StoreError, StoreFull, TooSlow
 from musicfs.model import Key, Known, Span
 
@@ -34,7 +35,6 @@ log = logging.getLogger("musicfs.content")
 _FIRST = 262_144  # bytes of the first request: what a tagger or player reads before it decides (DESIGN §3)
 _CROWDED = 5.0  # seconds a read may wait for a place to wait in (DESIGN §3)
 _WARY = 5.0  # seconds in which a disk that lost two passes loses the third: longer than one pass takes
-_AHEAD = 2  # jobs that may run ahead of the readers of one file
 
 
 class Content:
@@ -53,6 +53,7 @@ class Content:
         self._waiting_room: trio.CapacityLimiter | None = None
         self._shelving = Shelving(shelf, ledger, made_anew, changed)
         self._jobs = Jobs(nursery, wire, self._shelving, links)
+        self._fetching = Fetching(self._jobs)
 
     # What is known -------------------------------------------------------------------------------------
 
@@ -165,7 +166,7 @@ class Content:
                 if blob.one_pass:
                     self._jobs.start_pass(blob)
                 else:
-                    self._jobs.start(blob, Span(0, min(first, blob.size or first)))
+                    self._fetching.begin(blob, Span(0, min(first, blob.size or first)))
             await blob.news()
 
     # Reading -------------------------------------------------------------------------------------------
@@ -184,14 +185,12 @@ class Content:
         while True:
             data = self._collect(blob, span)
             if data is not None:
-                self._run_ahead(blob, goal)
+                self._fetching.window(blob, goal)
                 return data
-            failure = blob.failing(trio.current_time())
-            if failure is not None:
-                raise failure
-            if blob.gone:
-                raise Changed("the service has other bytes now")
             job = self._toward(blob, blob.lacks(span), goal)
+            self._fetching.window(blob, goal)
+            if goal.stop > span.stop:
+                blob.streams.waited()
             await self._wait(job, span)
 
     async def _wait(self, job: Job, span: Span) -> None:
@@ -251,29 +250,19 @@ class Content:
             self._shelving.drop(blob)
 
     def _toward(self, blob: Blob, offset: int, goal: Span) -> Job:
-        """Give a job that will bring the byte at `offset`, starting one if none is under way."""
-        for job in blob.jobs:
-            if job.will_reach(offset) and not job.progress.ended:
-                return job
-        if blob.one_pass:
-            return self._jobs.start_pass(blob)
-        return self._jobs.start(blob, self._next_gap(blob, Span(offset, max(goal.stop, offset + 1))))
+        """Give a job that will bring the byte at `offset`, starting one if none is under way.
 
-    def _next_gap(self, blob: Blob, span: Span) -> Span:
-        """Give the first run of missing blocks in `span` that no job is bringing."""
-        size = blob.size or 0
-        for gap in gaps(span, _Here(blob), size):
-            return gap
-        return Span(span.stop, span.stop)
-
-    def _run_ahead(self, blob: Blob, goal: Span) -> None:
-        """Keep the next window coming while the reader is in this one."""
-        if blob.one_pass or blob.whole or blob.gone or blob.trouble is not None:
-            return
-        if len(blob.jobs) < _AHEAD and blob.holders:
-            gap = self._next_gap(blob, goal)
-            if gap.length > 0:
-                self._jobs.start(blob, gap)
+        The failure of another job is no matter to who waits for one that goes well.
+        """
+        job = self._fetching.joined(blob, offset)
+        if job is not None:
+            return job
+        failure = blob.failing(trio.current_time())
+        if failure is not None:
+            raise failure
+        if blob.gone:
+            raise Changed("the service has other bytes now")
+        return self._fetching.toward(blob, offset, goal)
 
 
 class BlobReader:
@@ -301,17 +290,3 @@ class BlobReader:
         if self._open:
             self._open = False
             self._shelving.release(self._blob)
-
-
-class _Here:
-    """The blocks that need not be asked for: here already, or being brought."""
-
-    def __init__(self, blob: Blob) -> None:
-        self._blob = blob
-
-    def __contains__(self, block: object) -> bool:
-        assert isinstance(block, int)
-        at = block * BLOCK
-        return self._blob.holds(block) or any(
-            job.will_reach(at) and not job.progress.ended for job in self._blob.jobs
-        )

@@ -72,19 +72,37 @@ class Keeper(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Who is told how a download gets on."""
+
+    def moved(self, amount: int, left: int) -> None:
+        """Take note that bytes came and how many are still to come."""
+        ...
+
+    def ended(self) -> None:
+        """Take note of its end, however it ended."""
+        ...
+
+
 class Download:
     """One span of a blob, being fetched."""
 
-    def __init__(self, blob: Blob, span: Span, keeper: Keeper) -> None:
+    def __init__(self, blob: Blob, span: Span, keeper: Keeper, watch: Watch) -> None:
         self.at = span.start
         self.stop: int | None = span.stop
         self.progress = Progress(span.start)
+        self.watch = watch
         self._blob, self._keeper = blob, keeper
         self._base = span.start
         self._pending = bytearray()
 
     def __repr__(self) -> str:
         return f"<Download {self._blob.asset.key} [{self._base}, {self.stop}) at {self.at}>"
+
+    @property
+    def left(self) -> int:
+        """Bytes still to come; 0 while nobody knows the end."""
+        return max(0, (self.stop or 0) - self.at)
 
     def will_reach(self, offset: int) -> bool:
         """Tell whether this download will come by `offset`."""
@@ -133,6 +151,7 @@ class Download:
         if self._pending and self._base + len(self._pending) == size:
             self._keep(bytes(self._pending))
         self.progress.advance(self.at)
+        self.watch.moved(len(data), self.left)
         if self.stop is not None and self.at >= self.stop:
             return False
         return self._blob.holders > 0 or self.progress.waiting > 0

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from math import inf
 from typing import Protocol
 
 import trio
 
 from musicfs.content.blob import Blob, Job, Trouble
-from musicfs.content.download import Download, Unsized
+from musicfs.content.download import Download, Unsized, Watch
 from musicfs.content.links import Links, SongSource
 from musicfs.content.progress import Progress
 from musicfs.content.shelving import Shelving
@@ -44,9 +45,9 @@ class Jobs:
     def __init__(self, nursery: trio.Nursery, wire: Pulls, shelving: Shelving, links: Links) -> None:
         self._nursery, self._wire, self._shelving, self._links = nursery, wire, shelving, links
 
-    def start(self, blob: Blob, span: Span) -> Download:
+    def start(self, blob: Blob, span: Span, watch: Watch) -> Download:
         """Begin to fetch a span."""
-        download = Download(blob, span, self._shelving)
+        download = Download(blob, span, self._shelving, watch)
         blob.jobs.append(download)
         self._nursery.start_soon(self._run, blob, download, False)
         return download
@@ -123,6 +124,8 @@ class Jobs:
                 blob.size = None
         job.progress.finish(failure)
         blob.ring()
+        if isinstance(job, Download):
+            job.watch.ended()
 
 
 class Inflation:
@@ -131,6 +134,11 @@ class Inflation:
     def __init__(self, inflate: Callable[[Blob], Awaitable[None]]) -> None:
         self.progress = Progress(0)
         self.inflate = inflate
+
+    @property
+    def left(self) -> float:
+        """It is its file's only job, so nobody plans by it."""
+        return inf
 
     def peek(self, start: int, stop: int) -> bytes | None:
         """Nothing waits beside the shelf."""

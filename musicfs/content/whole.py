@@ -14,6 +14,7 @@ What must always be true: bytes of two passes never mix; nothing is sealed that 
 from __future__ import annotations
 
 import hashlib
+from math import inf
 from typing import Protocol
 
 from musicfs.content.blob import Blob
@@ -63,6 +64,11 @@ class Pass:
 
     def __repr__(self) -> str:
         return f"<Pass {self.blob.asset.key} at {self.at}>"
+
+    @property
+    def left(self) -> float:
+        """It is its file's only job, so nobody plans by it."""
+        return inf
 
     @property
     def served(self) -> bool:

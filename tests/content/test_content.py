@@ -220,7 +220,8 @@ async def test_a_sequential_readers_window_grows(
     """Requests double while reading goes on, so a long file takes few of them."""
     data = pattern(24 * MIB)
     async with housed(tmp_path) as house:
-        house.put(WAV, Thing(data, slow=0.05, pace=20 * MIB))
+        house.put(WAV, Thing(data, slow=0.05))
+        house.stage.line = 20 * MIB
         reader = await house.content.open(WAV)
         assert await all_of(reader) == data
         reader.close()

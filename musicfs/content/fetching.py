@@ -1,0 +1,127 @@
+"""Which bytes to ask for next: what a reader lacks, and then what it will want.
+
+How it thinks: a reader that lacks a byte joins the request that is on its way there, or one is sent. What
+is wise to have beyond that (`readahead`) is asked for by as many streams as have shown to help
+(`streams`), piece after piece: when a piece is nearly here, when one ended, and when the reader came to a
+new window. The readers of all files together leave a connection free for who opens another.
+
+What must always be true: no byte is asked for that is here or on its way, none outside the window, and
+nothing ahead for a file that nobody has open; a reader never waits for a stream that is not its own.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from musicfs.content.blob import Blob, Job
+from musicfs.content.download import Download
+from musicfs.content.jobs import Jobs
+from musicfs.core.spans import BLOCK, gaps
+from musicfs.model import Span
+
+_BUSY = 5  # downloads of all files beyond which none is begun ahead: a host has six connections (DESIGN §3)
+
+
+class Fetching:
+    """What is being fetched by ranges."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+        self._under_way = 0
+
+    def begin(self, blob: Blob, span: Span) -> Download:
+        """Begin to bring a span."""
+        self._under_way += 1
+        return self._jobs.start(blob, span, _Stream(self, blob))
+
+    def joined(self, blob: Blob, offset: int) -> Job | None:
+        """Give a job that is on its way to the byte at `offset`."""
+        for job in blob.jobs:
+            if job.will_reach(offset) and not job.progress.ended:
+                return job
+        return None
+
+    def toward(self, blob: Blob, offset: int, goal: Span) -> Job:
+        """Begin to bring the byte at `offset`, and as much of `goal` behind it as makes a request."""
+        if blob.one_pass:
+            return self._jobs.start_pass(blob)
+        gap = _next_gap(blob, Span(offset, max(goal.stop, offset + 1)))
+        return self.begin(blob, blob.streams.cut(gap, blob.size or gap.stop))
+
+    def window(self, blob: Blob, goal: Span) -> None:
+        """Take note of what is wise to have for a read, and begin to bring it."""
+        if goal.stop != blob.goal.stop:
+            blob.goal = goal
+            self.ahead(blob)
+
+    def ahead(self, blob: Blob) -> None:
+        """Begin as much of the window as streams are free."""
+        if blob.one_pass or blob.whole or blob.gone or blob.trouble is not None or not blob.holders:
+            return
+        while self._free(blob):
+            gap = _next_gap(blob, blob.goal)
+            if gap.length <= 0:
+                return
+            self.begin(blob, blob.streams.cut(gap, blob.size or gap.stop))
+
+    def _free(self, blob: Blob) -> bool:
+        """Tell whether one more request is of use now."""
+        width, lead = blob.streams.width, blob.streams.lead
+        if self._under_way >= _BUSY or len(blob.jobs) > width:
+            return False
+        return sum(not job.progress.headed or job.left > lead for job in blob.jobs) < width
+
+    def ended(self, blob: Blob) -> None:
+        """Take note that a download has ended."""
+        self._under_way -= 1
+        self.ahead(blob)
+
+
+class _Stream:
+    """One request as `streams` wants to hear of it."""
+
+    def __init__(self, fetching: Fetching, blob: Blob) -> None:
+        self._fetching, self._blob = fetching, blob
+        self._since = trio.current_time()
+        self._begun = self._led = False
+
+    def moved(self, amount: int, left: int) -> None:
+        """Take note that bytes came and how many are still to come."""
+        now, streams = trio.current_time(), self._blob.streams
+        if not self._begun:
+            self._begun = True
+            streams.began(now - self._since)
+        more = streams.came(now, amount, _flowing(self._blob))
+        if more or (not self._led and left <= streams.lead):
+            self._led = self._led or left <= streams.lead
+            self._fetching.ahead(self._blob)
+
+    def ended(self) -> None:
+        """Take note of the end."""
+        self._blob.streams.came(trio.current_time(), 0, _flowing(self._blob))
+        self._fetching.ended(self._blob)
+
+
+def _flowing(blob: Blob) -> int:
+    return sum(job.progress.headed and job.left > 0 for job in blob.jobs)
+
+
+class _Here:
+    """The blocks that need not be asked for: here already, or being brought."""
+
+    def __init__(self, blob: Blob) -> None:
+        self._blob = blob
+
+    def __contains__(self, block: object) -> bool:
+        assert isinstance(block, int)
+        at = block * BLOCK
+        return self._blob.holds(block) or any(
+            job.will_reach(at) and not job.progress.ended for job in self._blob.jobs
+        )
+
+
+def _next_gap(blob: Blob, span: Span) -> Span:
+    """Give the first run of missing blocks in `span` that no job is bringing."""
+    for gap in gaps(span, _Here(blob), blob.size or 0):
+        return gap
+    return Span(span.stop, span.stop)

@@ -1,0 +1,159 @@
+"""What is asked for, when and by how many streams, on virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from musicfs.content.content import BlobReader
+from musicfs.core.readahead import LARGEST
+from musicfs.core.spans import BLOCK
+from musicfs.errors import TooSlow
+from musicfs.model import Span
+from tests.world import House, Thing, housed, pattern, spans, wav_asset
+
+MIB = 2**20
+SIZE = 40 * MIB + 4321
+DATA = pattern(SIZE)
+WAV = wav_asset()
+RATE = 10 * MIB  # bytes a second
+AWAY = 0.04  # seconds until an answer begins
+
+
+async def read_all(reader: BlobReader, step: int = 131_072) -> float:
+    """Read a file from end to end and give the seconds it took."""
+    began = trio.current_time()
+    for span in spans(reader.size, step):
+        assert bytes(await reader.read(span)) == DATA[span.start : span.stop]
+    return trio.current_time() - began
+
+
+def asked(house: House) -> list[Span]:
+    """Say what was asked for, in order of place."""
+    return sorted(Span(one.start, one.stop or SIZE) for one in house.stage.answers)
+
+
+@pytest.mark.trio
+async def test_a_limit_of_each_connection_is_shared_by_streams(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Where each connection has its own limit, a long file comes in half the time or less, and no byte
+    twice."""
+    async with housed(tmp_path) as house:
+        house.put(WAV, Thing(DATA, slow=AWAY, pace=RATE))
+        reader = await house.content.open(WAV)
+        assert await read_all(reader) <= 0.5 * SIZE / RATE
+        reader.close()
+        assert house.stage.moved == SIZE
+        row = asked(house)
+        assert all(one.stop == two.start for one, two in pairwise(row))
+
+
+@pytest.mark.trio
+async def test_a_limit_of_the_line_costs_no_time_and_no_bytes(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Where the line is the limit it is never idle: all comes within 2 % and two round trips of one
+    stream."""
+    async with housed(tmp_path) as house:
+        house.put(WAV, Thing(DATA, slow=AWAY))
+        house.stage.line = RATE
+        reader = await house.content.open(WAV)
+        assert await read_all(reader) <= 1.02 * SIZE / RATE + 2 * AWAY
+        reader.close()
+        assert house.stage.moved == SIZE
+
+
+@pytest.mark.trio
+async def test_a_player_has_one_stream(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Who reads more slowly than the bytes come is served by one request after the other."""
+    async with housed(tmp_path) as house:
+        house.put(WAV, Thing(DATA, slow=AWAY, pace=RATE))
+        reader = await house.content.open(WAV)
+        most = 0
+        for span in spans(SIZE, 131_072):
+            await reader.read(span)
+            await trio.sleep(0.1)
+            most = max(most, len(house.content.transfers()))
+        reader.close()
+        assert most <= 2
+        assert house.stage.moved == SIZE
+
+
+@pytest.mark.trio
+async def test_who_leaves_wastes_a_window_at_most(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """However many streams run, what was fetched and not read is less than the window, and all end."""
+    async with housed(tmp_path) as house:
+        house.put(WAV, Thing(DATA, slow=AWAY, pace=RATE))
+        reader = await house.content.open(WAV)
+        for span in spans(30 * MIB, 131_072):
+            await reader.read(span)
+        assert len(house.content.transfers()) >= 3
+        reader.close()
+        await trio.sleep(5)
+        assert house.content.transfers() == []
+        assert house.stage.moved <= 30 * MIB + LARGEST + BLOCK
+
+
+@pytest.mark.trio
+async def test_random_reads_fetch_what_they_read(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Reads here and there, of whole blocks, are one request each and nothing else."""
+    async with housed(tmp_path) as house:
+        house.put(WAV, Thing(DATA, slow=AWAY))
+        reader = await house.content.open(WAV, first=1)
+        for number in range(40):
+            place = (number * 17 % 40) * MIB + BLOCK
+            await reader.read(Span(place, place + BLOCK))
+        reader.close()
+        assert house.stage.pulls == 41
+        assert house.stage.moved <= 41 * BLOCK
+
+
+@pytest.mark.trio
+async def test_two_readers_leave_a_connection_free(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """However much two long files would like to have, a host's sixth connection is for who comes next."""
+    other = wav_asset("89abcdef")
+    async with housed(tmp_path, 128 * MIB) as house, trio.open_nursery() as nursery:
+        for asset in (WAV, other):
+            house.put(asset, Thing(DATA, slow=AWAY, pace=RATE))
+            nursery.start_soon(read_all, await house.content.open(asset))
+        most = 0
+        while trio.current_time() < 1.5:
+            most = max(most, len(house.content.transfers()))
+            await trio.sleep(0.01)
+        assert 4 <= most <= 5
+
+
+@pytest.mark.expected_log("0123abcd:wav: silent")
+@pytest.mark.trio
+async def test_a_stream_that_fails_takes_nothing_from_the_others(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, expected_log: Callable[[str], None]
+) -> None:
+    """A request ahead of the reader fails: what the others bring is read meanwhile, and the rest follows."""
+    async with housed(tmp_path) as house:
+        thing = house.put(WAV, Thing(DATA, slow=AWAY, pace=RATE))
+        reader = await house.content.open(WAV)
+        for span in spans(20 * MIB, 131_072):
+            await reader.read(span)
+        here = min(job.at for job in house.content.blob(WAV).jobs)  # type: ignore[attr-defined]
+        thing.failures.append(TooSlow("silent"))
+        await reader.read(Span(20 * MIB, 20 * MIB + 131_072))
+        assert here >= 20 * MIB
+        await trio.sleep(2 * AWAY)
+        assert not thing.failures
+        # The failure has just come; the bytes that healthy streams bring are waited for all the same.
+        await reader.read(Span(here, here + 131_072))
+        await trio.sleep(1.1)
+        assert bytes(await reader.read(Span(0, SIZE))) == DATA
+        reader.close()
