@@ -125,8 +125,11 @@ class _House:
             self.ledger,
             links,
             made_anew=lambda asset: asset.form in services[asset.song.service].made_anew,
+            changed=lambda key: self.files.notices.changed(key),
         )
-        archives = Archives(nursery, content, self.ledger, time.time)
+        archives = Archives(
+            nursery, content, self.ledger, time.time, rebuilt=lambda key: self.files.notices.changed(key)
+        )
         catalog = Catalog(
             nursery, wire, services, state, time.time, settings.listing_ttl, settings.forget_after
         )

@@ -55,8 +55,10 @@ class Archives:
         content: Content,
         memory: Directories,
         wall: Callable[[], float],
+        rebuilt: Callable[[Key], None] = lambda key: None,
     ) -> None:
         self._nursery, self._content, self._memory, self._wall = nursery, content, memory, wall
+        self._told = rebuilt
         self._flights: Flights[Directory] = Flights(nursery, most=4, remember=1.0)
         self._offsets: dict[tuple[Key, int, str], int] = {}
         self._empty: dict[Key, float] = {}
@@ -96,7 +98,10 @@ class Archives:
             raise
         try:
             directory = await _parsed(reader)
+            before = self._memory.directory(archive.key)
             self._memory.keep_directory(archive.key, reader.version, directory)
+            if before is not None and before[0] != reader.version:
+                self._told(archive.key)
         finally:
             reader.close()
         for name, why in directory.left_out:
@@ -136,7 +141,7 @@ class Archives:
             self._content.cached(asset, _known(version, member))  # the blob is of this archive from here on
             return self._content.explain(asset)
         told = self._content.explain(asset.archive, _stretch(member))
-        return {**told, "detail": f"{member.size} bytes (exact)"}
+        return {**told, "size": member.size, "exact": True}
 
     async def open(self, asset: Asset) -> Opened:
         """Open a member.

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from musicfs.core.census import stem_of
 from musicfs.core.inodes import ROOT, inode_of
 from musicfs.model import Form, SongRow
 
@@ -146,6 +147,34 @@ def clip_stems(folder: Folder, stems: Sequence[tuple[SongRow, str]]) -> list[Ent
         taken.add(stem)
         found.append(Entry(row.birth, f"{name}.mp3", (row, Form.MP3)))
     return found
+
+
+def names_of(row: SongRow, form: str, parent: SongRow | None = None) -> list[tuple[Path, str]]:
+    """Give every folder and name that may show a song's form; `parent` is the song that it is a stem of."""
+    song, (_, slash, member) = row.song, form.partition("/")
+    if song.service == "flowmusic":
+        found: list[tuple[Path, str]] = [
+            (("flowmusic",), f"{ident}.{form}") for ident in (song.ident, song.handle)
+        ]
+        homes: list[Path] = []
+    else:
+        found, homes = [], [("tempolor", ident) for ident in (song.ident, song.handle)]
+    if slash:
+        homes += [("library", row.name)] if row.name is not None else []
+        *below, name = member.split("/")
+        return [((*home, STEMS, *below), name) for home in homes]
+    found += [(home, f"song.{form}") for home in homes]
+    if row.name is not None:
+        found.append((("library", row.name), f"{row.name}.{form}"))
+    if parent is not None and parent.name is not None:
+        found += [(("library", parent.name, STEMS), name) for name in _stem_names(row)]
+    return found
+
+
+def _stem_names(row: SongRow) -> tuple[str, str]:
+    """Give both names that a stem clip may have, alone of its kind and not."""
+    stem = (stem_of(row.song.title) or ("", "stem"))[1]
+    return f"{stem}.mp3", f"{stem} [{row.song.ident[:6]}].mp3"
 
 
 def archive_entries(folder: Folder, below: str, members: Sequence[str]) -> list[Entry]:

@@ -2,6 +2,7 @@
 
 finding      what a name stands for, what a folder holds
 sizing       what `stat` shows
+notices      what the kernel is told to look up again
 filesystem   the verbs, the kernel's references, the open files
 """
 

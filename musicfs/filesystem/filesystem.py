@@ -19,7 +19,6 @@ import trio
 from musicfs.catalog import Catalog
 from musicfs.content import Asset, Content, Opened
 from musicfs.content.archive import Archives
-from musicfs.core import tree
 from musicfs.core.inodes import ROOT, Register
 from musicfs.core.tree import Entry, File, Folder, Node
 from musicfs.errors import (
@@ -33,11 +32,11 @@ from musicfs.errors import (
     Withdrawn,
 )
 from musicfs.filesystem.finding import Finding
+from musicfs.filesystem.notices import Notices
 from musicfs.filesystem.sizing import Attributes, Sizing
-from musicfs.model import SongRow, Span
+from musicfs.model import Span
 
 NEGATIVE = 10.0  # seconds the kernel may believe that a name does not exist (DESIGN §3)
-_ABSENT = 1024  # such names kept in mind: a desktop asks for a few a folder, and asks again
 
 
 class Asks(Protocol):
@@ -77,10 +76,9 @@ class Filesystem:
         self.resized = resized
         """Called with an inode whose size the kernel should ask for again."""
         self.left: Callable[[int, str], None] = lambda parent, name: None
-        """Called with a folder's inode and a name that is no longer in it."""
-        catalog.on_left, catalog.on_changed = self._left, self._changed
-        self._absent: dict[tuple[int, str], None] = {}
-        """Names that the kernel may believe not to exist, oldest first."""
+        """Called with a folder's inode and a name in it that the kernel should look up again."""
+        self.notices = Notices(catalog, archives, lambda parent, name: self.left(parent, name))
+        catalog.on_left, catalog.on_changed = self.notices.left, self.notices.listed
         self.register: Register[Node] = Register()
         self._handles: dict[int, Handle] = {}
         self._next = 1
@@ -113,20 +111,6 @@ class Filesystem:
         node = self.finding.resolved(entry)
         return node, self.sizing.attributes(node)
 
-    def _left(self, row: SongRow) -> None:
-        if row.song.service == "flowmusic":
-            self.left(tree.folder_inode(("flowmusic",)), f"{row.song.ident}.mp3")
-        else:
-            self.left(tree.folder_inode(("tempolor",)), row.song.ident)
-        if row.name is not None:
-            self.left(tree.folder_inode(("library",)), row.name)
-
-    def _changed(self) -> None:
-        """Have the kernel ask again for names that did not exist: a listed name is never ENOENT."""
-        absent, self._absent = self._absent, {}
-        for parent, name in absent:
-            self.left(parent, name)
-
     # Lookup --------------------------------------------------------------------------------------------
 
     async def lookup(self, parent: int, name: str, tid: int = 0) -> Attributes:
@@ -142,9 +126,7 @@ class Filesystem:
         try:
             node = await self.finding.find(folder, name)
         except NoSuchEntry:
-            self._absent[parent, name] = None
-            if len(self._absent) > _ABSENT:
-                del self._absent[next(iter(self._absent))]
+            self.notices.absent(parent, name)
             raise
         self.register.remember(node.inode, node)
         return self.sizing.attributes(node)

@@ -153,3 +153,39 @@ def test_no_name_holds_an_address() -> None:
     rows = [row("x", 1, name="X"), row("y", 2, "tempolor", "Y")]
     entries = tree.flow_entries(rows) + tree.job_entries(rows) + tree.library_entries(rows)
     assert not [entry.name for entry in entries if "@" in entry.name]
+
+
+def shown(folder: Folder, entries: list[Entry]) -> set[tuple[tree.Path, str]]:
+    """Give where a listing shows files."""
+    return {(folder.path, entry.name) for entry in entries if isinstance(entry.node, tuple)}
+
+
+@LAW
+@given(members)
+def test_every_name_of_a_file_is_known(names: list[str]) -> None:
+    """Wherever a listing shows a file, its names say so: they are what the kernel is told to ask again."""
+    job, clip = row("x", 1, "tempolor", "X"), row("y", 2, name="Y")
+    for song, form in ((clip, Form.MP3), (clip, Form.M4A), (job, Form.MP3), (job, Form.WAV)):
+        told = set(tree.names_of(song, form))
+        places = [Folder(("library", song.name or ""), song), Folder(("tempolor", "x"), job)]
+        listed = shown(places[0], tree.song_files(places[0], [form], stems=True))
+        if song is job:
+            listed |= {one for one in shown(places[1], tree.job_files(places[1])) if one[1].endswith(form)}
+        elif form == Form.MP3:
+            listed |= {(("flowmusic",), entry.name) for entry in tree.flow_entries([song])}
+        assert listed <= told
+    for member in names:
+        below = member.rpartition("/")[0]
+        for top in (("tempolor", "x"), ("library", "X")):
+            folder = Folder((*top, tree.STEMS, *filter(None, below.split("/"))), job)
+            listed = shown(folder, tree.archive_entries(folder, f"{below}/" if below else "", [member]))
+            assert listed <= set(tree.names_of(job, f"{Form.STEMS}/{member}"))
+
+
+def test_names_of_a_stem() -> None:
+    """A stem clip is also told by both names that its song's `stems/` may give it."""
+    song, stem = row("aaaaaaa", 1, name="Night"), row("bbbbbbb", 2)
+    stem.song = Song("flowmusic", "bbbbbbb", "handle", MAIL, "Night - drums")
+    told = tree.names_of(stem, Form.MP3, song)
+    folder = ("library", "Night", "stems")
+    assert {(folder, "drums.mp3"), (folder, "drums [bbbbbb].mp3")} <= set(told)

@@ -1,0 +1,74 @@
+"""What the kernel is told to look up again: names it was to keep for minutes, and that changed meanwhile.
+
+How it thinks: a name is let go of where its song has left, where its file has another version by now, and
+where it did not exist and may do so since. The kernel then asks `lookup` once more and hears what is true;
+open files go on as they were. To let go of a name too many costs one question, so every name that may be
+concerned is told.
+
+What must always be true: it only tells; nobody waits for it. It refuses to touch the mount.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from musicfs.catalog import Catalog
+from musicfs.content import Asset
+from musicfs.content.archive import Archives
+from musicfs.core import tree
+from musicfs.model import Form, Key, SongRow
+
+_ABSENT = 1024  # names known not to exist: a desktop asks for a few a folder, and asks again
+
+
+class Notices:
+    """What is told. `tell` takes a folder's inode and a name in it."""
+
+    def __init__(self, catalog: Catalog, archives: Archives, tell: Callable[[int, str], None]) -> None:
+        self._catalog, self._archives, self._tell = catalog, archives, tell
+        self._absent: dict[tuple[int, str], None] = {}
+        """Names that the kernel may believe not to exist, oldest first."""
+
+    def absent(self, parent: int, name: str) -> None:
+        """Take note that the kernel was told that a name does not exist."""
+        self._absent[parent, name] = None
+        if len(self._absent) > _ABSENT:
+            del self._absent[next(iter(self._absent))]
+
+    def listed(self) -> None:
+        """Have it ask again for names that did not exist: a listed name is never ENOENT."""
+        absent, self._absent = self._absent, {}
+        for parent, name in absent:
+            self._tell(parent, name)
+
+    def left(self, row: SongRow) -> None:
+        """Have it let go of a song; a stem's sisters may be called otherwise from now on."""
+        if row.song.service == "tempolor":
+            for ident in (row.song.ident, row.song.handle):
+                self._tell(tree.folder_inode(("tempolor",)), ident)
+        else:
+            parent = self._parent(row)
+            for one in (row, *(self._catalog.stems(parent) if parent is not None else ())):
+                self._names(one, Form.MP3)
+        if row.name is not None:
+            self._tell(tree.folder_inode(("library",)), row.name)
+
+    def changed(self, key: Key) -> None:
+        """Have it look a file up again that has another version; of an archive, all its members."""
+        row = self._catalog.row(key.service, key.ident)
+        if row is None:
+            return
+        if key.form != Form.STEMS:
+            self._names(row, key.form)
+            return
+        directory = self._archives.seen(Asset(row.song, Form.STEMS))
+        for member in directory.members if directory is not None else ():
+            self._names(row, f"{Form.STEMS}/{member.name}")
+        self.listed()
+
+    def _names(self, row: SongRow, form: str) -> None:
+        for folder, name in tree.names_of(row, form, self._parent(row)):
+            self._tell(tree.folder_inode(folder), name)
+
+    def _parent(self, row: SongRow) -> SongRow | None:
+        return None if row.parent is None else self._catalog.row(row.song.service, row.parent)
