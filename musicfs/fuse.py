@@ -19,16 +19,16 @@ import functools
 import logging
 import os
 import select
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FUSEError, InodeT, RequestContext, StatvfsData
 
-from musicfs.core.tree import Entry
+from musicfs.core.tree import Entry, Node
 from musicfs.errors import MusicfsError, NoSuchEntry, TooSlow, UnknownHandle, UpstreamError, errno_for
-from musicfs.filesystem import NEGATIVE, Attributes, Filesystem
+from musicfs.filesystem import NEGATIVE, Attributes, Filesystem, title
 
 log = logging.getLogger("musicfs.fuse")
 
@@ -59,7 +59,7 @@ def _wall(
             log.log(
                 logging.DEBUG if isinstance(failed, UpstreamError) else failed.level, "%s: %s", verb, failed
             )
-            self.failed(verb, failed)
+            self.failed(self._about(verb, args), failed)
             raise FUSEError(errno_for(failed)) from failed
         except Exception as broken:
             log.exception("%s broke", verb)
@@ -75,6 +75,8 @@ class Kernel(pyfuse3.Operations):
     supports_dot_lookup = True
     enable_writeback_cache = False
     enable_acl = False
+    marks: Callable[[Node], Mapping[str, str]]
+    """Gives a node's extended attributes; only `Marked` has handlers for them."""
 
     def __init__(
         self,
@@ -183,6 +185,14 @@ class Kernel(pyfuse3.Operations):
         data.f_namemax = 255
         return data
 
+    def _about(self, verb: str, args: Sequence[Any]) -> str:
+        """Name what a failed request was about, as a person knows it."""
+        try:
+            find = self._files.file_of if verb == "read" else self._files.node
+            return title(find(args[0]))
+        except (MusicfsError, IndexError, TypeError):
+            return verb
+
     @property
     def open_folders(self) -> int:
         """How many folder handles are open."""
@@ -200,6 +210,26 @@ class Kernel(pyfuse3.Operations):
         shown.st_atime_ns = shown.st_mtime_ns = shown.st_ctime_ns = what.mtime_ns
         shown.entry_timeout, shown.attr_timeout = what.name_for, what.valid_for
         return shown
+
+
+class Marked(Kernel):
+    """The handlers of a mount whose files explain themselves in extended attributes.
+
+    Where they are not wanted there are no such handlers: the kernel is told ENOSYS once and never asks again.
+    """
+
+    @_wall
+    async def getxattr(self: Kernel, inode: InodeT, name: bytes, ctx: RequestContext) -> bytes:
+        """Give one attribute."""
+        value = self.marks(self._files.node(inode)).get(os.fsdecode(name))
+        if value is None:
+            raise FUSEError(pyfuse3.ENOATTR)
+        return value.encode()
+
+    @_wall
+    async def listxattr(self: Kernel, inode: InodeT, ctx: RequestContext) -> Sequence[bytes]:
+        """List their names."""
+        return [name.encode() for name in self.marks(self._files.node(inode))]
 
 
 class Owner:

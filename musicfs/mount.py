@@ -15,7 +15,6 @@ import logging
 import os
 import signal
 import time
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,11 +30,11 @@ from musicfs.content import Content
 from musicfs.content.archive import Archives
 from musicfs.content.links import Links
 from musicfs.control import server as control_server
+from musicfs.daybook import Daybook
 from musicfs.demo import Service
-from musicfs.errors import MusicfsError
 from musicfs.filesystem import Filesystem
 from musicfs.ledger import Ledger
-from musicfs.report import Report
+from musicfs.report import Failures, Report, Status, Why
 from musicfs.state import State
 from musicfs.store import Entry, Kind, Store
 from musicfs.tending import Tending
@@ -46,7 +45,6 @@ from musicfs.wire.embedded import doors_to
 log = logging.getLogger("musicfs.mount")
 
 _GRACE = 1.0  # seconds that requests under way get at the end
-_ERRORS = 20  # failures that `status` remembers
 _REAL = Settings()  # the demo imitates the real hosts, whatever is configured
 _CROWD = 8  # reads that may wait where the kernel takes 12 in all: 4 are left for what is cached
 _BACKGROUND = 100  # reads the kernel lets wait at a time: its 12 freeze every file when 12 stall (§1.5)
@@ -95,9 +93,11 @@ async def _serve(
         wire = Wire(doors, settings.deadline, time.time)
         house = _House(settings, nursery, wire, store, state)
         nursery.start_soon(house.ledger.write_behind)
+        nursery.start_soon(house.daybook.write_behind)
         await house.live(paths, mountpoint, nursery)
     with trio.move_on_after(_GRACE):
         await house.ledger.flush()
+        await house.daybook.flush()
         await doors.aclose()
 
 
@@ -115,9 +115,9 @@ class _House:
     ) -> None:
         self._settings, self._wire, self._store = settings, wire, store
         services = providers.find(settings.media_url)
-        self.ledger = Ledger(state, time.time)
-        self.errors: deque[tuple[float, str, str]] = deque(maxlen=_ERRORS)
-        links = Links(wire, services, time.time)
+        self.ledger, self.daybook = Ledger(state, time.time), Daybook(wire.tally, state)
+        self.failures = Failures()
+        self._links = links = Links(wire, services, time.time)
         content = Content(
             nursery,
             wire,
@@ -151,15 +151,19 @@ class _House:
             os.getgid() if settings.gid is None else settings.gid,
             settings.umask or 0,
         )
-        kernel = fuse.Kernel(self.files, settings.deadline, owner, self._room, self._failed)
-        report = Report(
+        why = Why(self.files, self._wire, self._links)
+        handlers = fuse.Marked if settings.xattrs else fuse.Kernel
+        kernel = handlers(self.files, settings.deadline, owner, self._room, self.failures.note)
+        kernel.marks = why.marks
+        status = Status(
             self.files,
-            self._wire.tally,
+            self._wire,
             self._store.snapshot,
             mountpoint,
-            self.errors,
+            self.failures,
             lambda: {**self._wire.gauges(), **self._store.gauges(), "folders": kernel.open_folders},
         )
+        report = Report(status, why)
         tending = Tending(nursery, self.files, self._store, time.time)
         answer = control_server.by_verb({**report.verbs, **tending.verbs})
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
@@ -186,10 +190,6 @@ class _House:
             self.files.content.crowded(_CROWD)
         host.sd_notify(os.environ, "READY=1")
         log.info("mounted on %s", mountpoint)
-
-    def _failed(self, verb: str, failure: MusicfsError) -> None:
-        if failure.level > logging.DEBUG:
-            self.errors.append((trio.current_time(), verb, str(failure)))
 
     def _room(self) -> tuple[int, int]:
         """Tell `df` the cache's limit and what is free of it."""

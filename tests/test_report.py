@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import pytest
 import trio
 import trio.testing
 
+from musicfs import providers
+from musicfs.content.links import Links
 from musicfs.core.tree import folder_inode
-from musicfs.demo import Service
-from musicfs.demo.faults import json_error
-from musicfs.errors import MusicfsError
-from musicfs.report import Report
+from musicfs.demo import Role, Service
+from musicfs.demo.faults import black_hole, json_error, throttled
+from musicfs.errors import MusicfsError, NoSuchEntry, TooSlow
+from musicfs.report import Failures, Status, Why
 from tests.world import LOOSE_ENDS, Mounted, living, wall
 
 pytestmark = LOOSE_ENDS
@@ -23,10 +25,26 @@ pytestmark = LOOSE_ENDS
 SECRETS = ("@", "example.com", "auth_key", "100200300", "Bearer", "demo-abcdefghij")
 
 
-def report_on(mounted: Mounted, errors: deque[tuple[float, str, str]] | None = None) -> Report:
+class Desk:
+    """The report of a house."""
+
+    def __init__(
+        self,
+        mounted: Mounted,
+        failures: Failures | None = None,
+        gauges: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        links = Links(mounted.wire, providers.find(mounted.service.origins.bucket), wall)
+        self._why = Why(mounted.files, mounted.wire, links)
+        place, failures = Path("/mnt/music"), failures or Failures()
+        whole = Status(mounted.files, mounted.wire, mounted.store.snapshot, place, failures, gauges)
+        self.status, self.gauges = whole.told, whole.gauges
+        self.why, self.marks = self._why.why, self._why.marks
+
+
+def report_on(mounted: Mounted, failures: Failures | None = None) -> Desk:
     """Make the report of a house."""
-    place = Path("/mnt/music")
-    return Report(mounted.files, mounted.wire.tally, mounted.store.snapshot, place, errors or deque())
+    return Desk(mounted, failures)
 
 
 def innocent(told: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +69,11 @@ async def test_status_before_anything(tmp_path: Path, autojump_clock: trio.testi
         assert told["mountpoint"] == "/mnt/music"
         assert told["open_files"] == 0
         assert told["transfers"] == told["errors"] == []
-        assert told["upstream"] == {"kinds": {}, "bytes": 0}
+        assert (told["upstream"]["kinds"], told["upstream"]["bytes"]) == ({}, 0)
+        assert told["upstream"]["today"]["kinds"] == {}
+        assert told["cache"]["hit_rate"] is None
+        assert told["first_byte"]["fetched"] == {"files": 0, "median": None, "p99": None}
+        assert told["refused"] == {}
         flow = service_of(told, "flowmusic")
         assert (flow["songs"], flow["complete"], flow["listed_ago"]) == (0, False, None)
         assert made.log == []
@@ -83,6 +105,11 @@ async def test_status_counts_and_names_no_account(
         assert told["upstream"]["kinds"]["mp3"] == 1
         assert told["upstream"]["bytes"] == made.flow.clips[0].assets["mp3"].size
         assert told["cache"]["objects"] == 1
+        assert told["cache"]["hit_rate"] == 0.0
+        assert told["first_byte"]["fetched"]["files"] == 1
+        await mounted.read(f"flowmusic/{made.flow.clips[0].uuid}.mp3")
+        assert report.status()["cache"]["hit_rate"] == 0.5
+        assert report.status()["first_byte"]["cached"] == {"files": 1, "median": 0.0, "p99": 0.0}
         assert told["uptime"] >= 3700
 
 
@@ -93,13 +120,18 @@ async def test_status_shows_what_is_under_way(tmp_path: Path, autojump_clock: tr
     made.twist(kind="mp3", drip=20_000.0)
     async with living(made, tmp_path) as mounted:
         clip = made.flow.clips[0]
+        await mounted.names("library")
         handle = await mounted.files.open((await mounted.find(f"flowmusic/{clip.uuid}.mp3")).inode)
-        await mounted.files.read(handle, 0, 1000)
+        await mounted.files.read(handle, 60_000, 1000)
         told = innocent(report_on(mounted).status())
         assert told["open_files"] == 1
         (transfer,) = told["transfers"]
         assert transfer["key"] == f"flowmusic:{clip.uuid}:mp3"
+        assert transfer["path"].startswith("library/")
+        assert transfer["programs"] == ["player0"]
         assert 0 < transfer["done"] < transfer["size"]
+        assert 15_000 < transfer["rate"] < 40_000
+        assert told["upstream"]["hosts"]["api.useapi.net:443"]["requests"] == 1
         mounted.files.close(handle)
 
 
@@ -123,13 +155,29 @@ async def test_a_failed_listing_is_told_with_its_remedy(
 
 @pytest.mark.trio
 async def test_failures_of_late_are_told(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    """The last failures the kernel was given, and how long ago."""
+    """The last failures that programs were given, of what and how long ago; one that repeats is counted, and
+    names that a player probes for are not told."""
     async with living(Service(clock=wall), tmp_path) as mounted:
-        errors = deque([(trio.current_time(), "open", "the service is slow")])
-        report = report_on(mounted, errors)
+        failures = Failures()
+        failures.note("library/Tide", TooSlow("the service is slow"))
+        failures.note("library/none", NoSuchEntry("no such name"))
+        report = report_on(mounted, failures)
         await trio.sleep(5)
         (told,) = innocent(report.status())["errors"]
-        assert (told["ago"], told["error"]) == (5.0, "the service is slow")
+        assert (told["ago"], told["path"], told["error"]) == (5.0, "library/Tide", "the service is slow")
+        assert told["remedy"]
+        failures.note("library/Other", TooSlow("the service is slow"))
+        failures.note("library/Tide", TooSlow("the service is slow"))
+        one, two = report.status()["errors"]
+        assert (one["path"], two["path"], two["times"], two["ago"]) == (
+            "library/Other",
+            "library/Tide",
+            2,
+            0.0,
+        )
+        for number in range(50):
+            failures.note(f"library/{number}", TooSlow("slow"))
+        assert len(report.status()["errors"]) == 20
 
 
 @pytest.mark.expected_log("wav: the token was refused|left out|wav: ")
@@ -142,7 +190,8 @@ async def test_why_follows_a_file(tmp_path: Path, autojump_clock: trio.testing.M
     async with living(made, tmp_path) as mounted:
         report = report_on(mounted)
         told = innocent(await report.why(path))
-        assert (told["state"], told["failure"]) == ("cold", None)
+        assert (told["state"], told["failure"], told["again"]) == ("cold", None, None)
+        assert told["source"] == "comes by a link that TemPolor is asked for when it is opened"
         assert "estimate" in told["detail"]
         fault = made.fail(json_error(402), kind="mint")
         inode = (await mounted.find(path)).inode
@@ -150,6 +199,8 @@ async def test_why_follows_a_file(tmp_path: Path, autojump_clock: trio.testing.M
             await mounted.files.open(inode)
         told = innocent(await report.why(path))
         assert "402" in told["failure"]
+        assert told["failed_ago"] == 0.0
+        assert told["again"] == "It is tried again when it is next opened"
         assert "subscription" in told["remedy"]
         made.faults.remove(fault)
         await trio.sleep(2)
@@ -175,9 +226,18 @@ async def test_why_knows_every_kind_of_place(tmp_path: Path, autojump_clock: tri
     async with living(made, tmp_path) as mounted:
         report = report_on(mounted)
         assert innocent(await report.why(""))["what"] == "a folder"
-        assert innocent(await report.why("library/Night Drive"))["state"] == "known"
+        assert innocent(await report.why("library/Night Drive"))["detail"] == (
+            "It holds: mp3 cold, m4a cold, wav cold"
+        )
+        for form, source in (
+            ("mp3", "is made by Flow Music at each"),
+            ("wav", "comes from the public bucket"),
+        ):
+            told = innocent(await report.why(f"library/Night Drive/Night Drive.{form}"))
+            assert told["source"].startswith(source)
         stem = innocent(await report.why("library/Northern Choir/stems/vocals.wav"))
-        assert "a stem of tempolor" in stem["what"]
+        assert stem["what"].startswith("the stem 'vocals.wav' of “Northern Choir” (TemPolor ")
+        assert stem["source"].startswith("is a part of the stems ZIP, which comes")
         for path in (
             "library/Northern Choir/stems/vocals.wav",
             "library/Northern Choir/stems/instruments/bass.wav",
@@ -216,14 +276,7 @@ async def test_gauges_return_to_zero(tmp_path: Path, autojump_clock: trio.testin
     """What is in use is counted while a reader waits; each count is zero once all is closed and forgotten."""
     made = Service.demo(wall)
     async with living(made, tmp_path) as mounted:
-        report = Report(
-            mounted.files,
-            mounted.wire.tally,
-            mounted.store.snapshot,
-            Path("/mnt"),
-            deque(),
-            lambda: {**mounted.wire.gauges(), **mounted.store.gauges()},
-        )
+        report = Desk(mounted, None, lambda: {**mounted.wire.gauges(), **mounted.store.gauges()})
         clip = made.flow.clips[0]
         await mounted.names("flowmusic")
         made.twist(kind="mp3", drip=20_000.0)
@@ -240,3 +293,66 @@ async def test_gauges_return_to_zero(tmp_path: Path, autojump_clock: trio.testin
         for inode in [found.inode, *(folder_inode((name,)) for name in ("flowmusic",))]:
             mounted.files.register.forget(inode, 10)
         assert set(report.gauges().values()) == {0}
+
+
+@pytest.mark.expected_log("no data came in time|asks for fewer")
+@pytest.mark.trio
+async def test_why_says_when_it_is_tried_again(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A host that is down is left alone for so long, one that wants quiet as well, and both are told."""
+    made = Service.demo(wall)
+    path = "library/Night Drive/Night Drive.wav"
+    async with living(made, tmp_path) as mounted:
+        await mounted.names("library")
+        inode = (await mounted.find(path)).inode
+        made.fail(throttled(300), role=Role.BUCKET, times=1)
+        with pytest.raises(MusicfsError):
+            await mounted.files.open(inode)
+        told = innocent(await report_on(mounted).why(path))
+        assert told["again"] == "The service asked for quiet for 300 s more; then the next open tries it"
+        await trio.sleep(400)
+        made.fail(black_hole(), role=Role.BUCKET)
+        with pytest.raises(MusicfsError):
+            await mounted.files.open(inode)
+        told = innocent(await report_on(mounted).why(path))
+        assert told["again"].startswith("Its server is left alone for 15 s more")
+        hosts = innocent(report_on(mounted).status())["upstream"]["hosts"]
+        assert [host["down_for"] for host in hosts.values() if host["down_for"]] == [15.0]
+
+
+@pytest.mark.trio
+async def test_marks_are_the_same_words(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Extended attributes say what `why` says, leave out what there is nothing to say of, and are asked of
+    nobody."""
+    made = Service.demo(wall)
+    path = "library/Night Drive/Night Drive.mp3"
+    async with living(made, tmp_path) as mounted:
+        await mounted.names("library")
+        await mounted.read(path)
+        await trio.testing.wait_all_tasks_blocked()
+        asked = len(made.log)
+        node = mounted.files.node((await mounted.find(path)).inode)
+        marks = report_on(mounted).marks(node)
+        told = await report_on(mounted).why(path)
+        assert marks["user.musicfs.state"] == told["state"] == "cached"
+        assert marks["user.musicfs.size"] == told["detail"]
+        assert marks["user.musicfs.source"] == told["source"]
+        assert not {"user.musicfs.failure", "user.musicfs.pinned"} & marks.keys()
+        assert report_on(mounted).marks(mounted.files.node(1))["user.musicfs.state"] == "known"
+        assert len(made.log) == asked
+
+
+@pytest.mark.trio
+async def test_refusals_are_told_by_program(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Which indexer was refused how often."""
+    made = Service.demo(wall)
+    async with living(made, tmp_path) as mounted:
+        await mounted.names("library")
+        mounted.programs.scanners.add(7)
+        inode = (await mounted.find("library/Night Drive/Night Drive.mp3")).inode
+        for _ in range(3):
+            with pytest.raises(MusicfsError):
+                await mounted.files.open(inode, 7)
+        told = innocent(report_on(mounted).status())
+        assert (told["refused"], told["scanners_refused"]) == ({"indexer7": 3}, 3)

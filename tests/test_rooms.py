@@ -31,6 +31,7 @@ FLOORS = {
     "catalog": 4,
     "content": 4,
     "ledger": 4,
+    "daybook": 4,
     "filesystem": 5,
     "fuse": 6,
     "control": 6,

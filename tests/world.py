@@ -573,6 +573,10 @@ class Programs:
         """Tell whether a thread is one of them."""
         return tid in self.scanners
 
+    def name(self, tid: int) -> str:
+        """Name the program of a thread."""
+        return f"indexer{tid}" if tid in self.scanners else f"player{tid}"
+
 
 class Mounted:
     """The whole house but the kernel, over the embedded service in this process."""

@@ -7,19 +7,27 @@ so the command works where a `stat` of the file would hang or fail.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from musicfs import config, host
-from musicfs.commands import exits, options
+from musicfs.commands import exits, options, page
+from musicfs.commands.columns import bytes_text, span_text
 
 
 def add(verbs: options.Verbs) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser("why", help="what a file's state is, what failed last, what to do")
-    parser.add_argument("paths", metavar="PATH", nargs="+")
+    parser = page.verb(
+        verbs,
+        "why",
+        "say what a file's state is, what failed last, what to do",
+        "musicfs why ~/Music-AI/library/Tide/Tide.wav",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a path and line")
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="files and folders in a mount")
     parser.set_defaults(run=run)
 
 
@@ -38,6 +46,9 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         daemon = control.find(config.runtime_dirs(environ), mount.mountpoint)
         inside = path.relative_to(mount.mountpoint)
         reply = control.ask(daemon.socket, "why", path="" if inside == Path() else str(inside))
+        if args.json:
+            print(json.dumps(reply))
+            continue
         if number:
             print()
         print(paragraph(text, reply))
@@ -46,14 +57,32 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def paragraph(path: str, reply: Mapping[str, Any]) -> str:
     """Write the daemon's answer as a paragraph; what it does not say is left out."""
-    what = ", ".join(str(reply[key]) for key in ("what", "state") if reply.get(key))
+    state = [reply.get("what"), reply.get("state"), "pinned" if reply.get("pinned") else None]
+    what = ", ".join(str(one) for one in state if one)
     sentences = [f"{path}: {what}" if what else f"{path}: nothing is known about it"]
-    if reply.get("detail"):
-        sentences.append(str(reply["detail"]))
-    if reply.get("failure"):
-        sentences.append(f"Last failure: {reply['failure']}")
-    if reply.get("remedy"):
-        sentences.append(str(reply["remedy"]))
+    sentences += [_size(reply), _said(reply.get("source"), "It "), _failure(reply)]
+    sentences += [_said(reply.get("again")), _said(reply.get("remedy"))]
     return " ".join(
-        sentence if sentence.endswith((".", "!", "?")) else f"{sentence}." for sentence in sentences
+        sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+        for sentence in sentences
+        if sentence
     )
+
+
+def _size(reply: Mapping[str, Any]) -> str:
+    if "size" not in reply:
+        return _said(reply.get("detail"))
+    how = "exact" if reply.get("exact") else "an estimate until it is opened"
+    return f"{bytes_text(reply['size'])} ({how})"
+
+
+def _failure(reply: Mapping[str, Any]) -> str:
+    if not reply.get("failure"):
+        return ""
+    ago = reply.get("failed_ago")
+    when = f", {span_text(ago)} ago" if ago is not None else ""
+    return f"Last failure{when}: {reply['failure']}"
+
+
+def _said(words: object, before: str = "") -> str:
+    return f"{before}{words}" if words else ""

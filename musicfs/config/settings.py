@@ -102,6 +102,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     umask: Annotated[int, Meta(ge=0, le=0o777, description="octal permission bits, such as 022")] | None = (
         None
     )
+    xattrs: Switch = False
+    """Whether files explain themselves in extended attributes: each `ls -l` then costs two requests more an
+    entry, because where they exist the kernel asks for them (and for ACLs) every time."""
     scanners: Words = SCANNERS
     """Basenames of executables that start no download."""
     token_file: Place | None = None

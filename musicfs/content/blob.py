@@ -86,6 +86,8 @@ class Blob:
         self.trouble: Trouble | None = None
         self.last_failure: MusicfsError | None = None
         """For `musicfs why`; kept until something succeeds."""
+        self.failed_at = 0.0
+        """When that was, on trio's clock."""
         self.wary_until = 0.0
         """Until when the disk is not trusted with another pass: one was lost there, on trio's clock."""
         self.gone = False

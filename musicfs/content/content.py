@@ -89,19 +89,28 @@ class Content:
             state = "cached"
         else:
             state = f"partial {min(99, 100 * here // len(blocks))} %" if here else "cold"
-        if blob.jobs:
+        if blob.jobs and state != "cached":
             state += ", being fetched"
         kind = "exact" if facts.exact else "an estimate"
         trouble = blob.last_failure
-        return {"state": state, "detail": f"{facts.size} bytes ({kind})", "failure": trouble}
+        return {
+            "state": state,
+            "pinned": blob.entry is not None and blob.entry.pinned,
+            "size": facts.size,
+            "exact": facts.exact,
+            "detail": f"{facts.size} bytes ({kind})",
+            "failure": trouble,
+            "failed_ago": None if trouble is None else round(trio.current_time() - blob.failed_at, 1),
+        }
 
     def transfers(self) -> list[dict[str, Any]]:
         """Say what is being fetched."""
         return [
             {
-                "key": str(blob.asset.key),
+                "key": blob.asset.key,
                 "done": job.progress.at,
                 "size": blob.size,
+                "rate": job.progress.rate,
                 "waiting": job.progress.waiting,
             }
             for blob in self._shelving.blobs.values()

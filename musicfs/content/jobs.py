@@ -112,7 +112,7 @@ class Jobs:
         if failure is not None and not isinstance(failure, Changed):
             blob.trouble = Trouble(failure, trio.current_time() + _FAILED)
             blob.checked_until = 0.0  # the last word counts, so that the next `open` fails and no `read`
-            blob.last_failure = failure
+            blob.last_failure, blob.failed_at = failure, trio.current_time()
         if isinstance(failure, Changed) and isinstance(job, Inflation):
             blob.gone = True  # its archive is another one: who looks again finds the new member
         if blob.one_pass and not blob.whole:

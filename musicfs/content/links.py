@@ -63,6 +63,20 @@ class Links:
             if key not in self._alive and key not in self._asking:
                 return await self._mint(key, song, form)
 
+    def place(self, song: Song, form: str) -> Locator | None:
+        """Say where a form lies as far as is known, asking nobody; None if a link would have to be made."""
+        link = self._alive.get(Key(song.service, song.ident, form))
+        if link is not None and trio.current_time() < link.dies:
+            return link.locator
+        talk = self._providers[song.service].locate(song, form, self._wall())
+        try:
+            next(talk)
+        except StopIteration as known:
+            locator: Locator = known.value
+            return locator
+        talk.close()
+        return None
+
     async def _mint(self, key: Key, song: Song, form: str) -> Locator:
         self._asking[key] = trio.Event()
         try:

@@ -53,6 +53,11 @@ class Entry(Protocol):
         ...
 
     @property
+    def pinned(self) -> bool:
+        """Whether a person wants it kept."""
+        ...
+
+    @property
     def gone(self) -> bool:
         """Whether it gave way: nothing of it is here any more."""
         ...

@@ -27,6 +27,8 @@ class Progress:
         """Whether the service has begun to answer."""
         self.ended = False
         self.failure: MusicfsError | None = None
+        self._began = at
+        self._since: float | None = None
         self._waiting: list[tuple[float, int, trio.Event]] = []
         self._order = count()
 
@@ -34,6 +36,13 @@ class Progress:
     def waiting(self) -> int:
         """How many wait."""
         return len(self._waiting)
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes a second, behind the first that came; None before."""
+        if self._since is None or self.at == self._began:
+            return None
+        return (self.at - self._began) / max(trio.current_time() - self._since, 0.001)
 
     async def reach(self, offset: float) -> None:
         """Wait until `at` is `offset` or more, or the job has ended (which is all that inf waits for)."""
@@ -50,6 +59,8 @@ class Progress:
 
     def advance(self, at: int) -> None:
         """Move the watermark and wake those who have what they need."""
+        if self._since is None:
+            self._began, self._since = at, trio.current_time()
         self.at = at
         while self._waiting and self._waiting[0][0] <= at:
             heapq.heappop(self._waiting)[2].set()

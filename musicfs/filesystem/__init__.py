@@ -3,10 +3,12 @@
 finding      what a name stands for, what a folder holds
 sizing       what `stat` shows
 notices      what the kernel is told to look up again
+usage        what programs met: times to the first byte, refusals
 filesystem   the verbs, the kernel's references, the open files
 """
 
 from musicfs.filesystem.filesystem import NEGATIVE, Filesystem
 from musicfs.filesystem.sizing import STEADY, Attributes
+from musicfs.filesystem.usage import title
 
-__all__ = ["NEGATIVE", "STEADY", "Attributes", "Filesystem"]
+__all__ = ["NEGATIVE", "STEADY", "Attributes", "Filesystem", "title"]

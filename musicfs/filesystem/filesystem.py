@@ -10,7 +10,7 @@ released once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -34,6 +34,7 @@ from musicfs.errors import (
 from musicfs.filesystem.finding import Finding
 from musicfs.filesystem.notices import Notices
 from musicfs.filesystem.sizing import Attributes, Sizing
+from musicfs.filesystem.usage import Usage
 from musicfs.model import Span
 
 NEGATIVE = 10.0  # seconds the kernel may believe that a name does not exist (DESIGN §3)
@@ -46,6 +47,10 @@ class Asks(Protocol):
         """Tell whether a thread belongs to an indexer or thumbnailer."""
         ...
 
+    def name(self, tid: int) -> str:
+        """Say which program a thread belongs to, or `?`."""
+        ...
+
 
 @dataclass(slots=True)
 class Handle:
@@ -53,6 +58,13 @@ class Handle:
 
     file: File
     opened: Opened
+    program: str
+    """The basename of who opened it, or `?`."""
+    took: float
+    """Seconds that `open` took; then, until the first byte, those that were waited for."""
+    here: bool
+    """Whether all of it was in the cache when it was opened."""
+    untouched: bool = True
 
 
 class Filesystem:
@@ -82,7 +94,7 @@ class Filesystem:
         self.register: Register[Node] = Register()
         self._handles: dict[int, Handle] = {}
         self._next = 1
-        self.scanners_refused = 0
+        self.usage = Usage()
 
     # Nodes ---------------------------------------------------------------------------------------------
 
@@ -157,7 +169,7 @@ class Filesystem:
     def _spare(self, folder: Folder, tid: int) -> None:
         """Keep indexers from the link and the bytes that a `stems/` costs which was never seen."""
         if self.finding.unseen(folder) and self._callers.is_scanner(tid):
-            self.scanners_refused += 1
+            self.usage.refuse(self._callers.name(tid))
             raise ScannerRefused("indexers are shown the stems that somebody has listed before")
 
     # Stat ----------------------------------------------------------------------------------------------
@@ -196,8 +208,9 @@ class Filesystem:
         asset = Asset(node.row.song, node.form, node.listed)
         if self.finding.version(asset) != node.version:
             raise Changed("the service has other bytes now")
-        if self._callers.is_scanner(tid) and not self._cached(asset):
-            self.scanners_refused += 1
+        began, here = trio.current_time(), self._cached(asset)
+        if not here and self._callers.is_scanner(tid):
+            self.usage.refuse(self._callers.name(tid))
             raise ScannerRefused("indexers are served what is in the cache only")
         shown = self.sizing.size(node)
         opened = await self._open(asset)
@@ -208,7 +221,8 @@ class Filesystem:
             self.sizing.guessed.discard(inode)
             self.resized(inode)
         handle, self._next = self._next, self._next + 1
-        self._handles[handle] = Handle(node, opened)
+        took = trio.current_time() - began
+        self._handles[handle] = Handle(node, opened, self._callers.name(tid), took, here)
         return handle
 
     async def _open(self, asset: Asset) -> Opened:
@@ -226,7 +240,13 @@ class Filesystem:
 
     async def read(self, handle: int, offset: int, length: int) -> bytes | memoryview:
         """Give exactly the bytes `[offset, offset + length)` of an open file, fewer only at its end."""
-        return await self._handle(handle).opened.read(Span(offset, offset + length))
+        held, began = self._handle(handle), trio.current_time()
+        data = await held.opened.read(Span(offset, offset + length))
+        self.usage.read(len(data), held.here)
+        if held.untouched:
+            held.untouched = False
+            self.usage.first_byte(held.took + trio.current_time() - began, held.here)
+        return data
 
     def close(self, handle: int) -> None:
         """Close a handle."""
@@ -243,6 +263,20 @@ class Filesystem:
     def open_files(self) -> int:
         """How many handles are open."""
         return len(self._handles)
+
+    @property
+    def handles(self) -> Collection[Handle]:
+        """Every open file."""
+        return self._handles.values()
+
+    def file_of(self, handle: int) -> File:
+        """Say which file a handle was opened for."""
+        return self._handle(handle).file
+
+    @property
+    def scanners_refused(self) -> int:
+        """How often an indexer was refused."""
+        return self.usage.refused.total()
 
     def shut(self) -> None:
         """Close every handle, at the end."""

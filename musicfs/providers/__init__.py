@@ -13,6 +13,9 @@ from collections.abc import Mapping
 
 from musicfs.model import Provider
 
+NAMES = {"flowmusic": "Flow Music", "tempolor": "TemPolor"}
+"""What a person calls a service, by its slug; one that is not in here goes by that."""
+
 
 def find(media_url: str) -> Mapping[str, Provider]:
     """Build every provider, by slug, in the order of their names (Flow Music before TemPolor)."""

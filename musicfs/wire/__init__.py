@@ -12,7 +12,8 @@ What must always be true: foreign exceptions end here; every wait has an end; no
 from musicfs.wire.gate import Gates, Patience
 from musicfs.wire.headers import Head
 from musicfs.wire.pull import Sink, Source
+from musicfs.wire.tally import Tally
 from musicfs.wire.transport import Doors
-from musicfs.wire.wire import Tally, Wire
+from musicfs.wire.wire import Wire
 
 __all__ = ["Doors", "Gates", "Head", "Patience", "Sink", "Source", "Tally", "Wire"]

@@ -16,6 +16,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import trio
 
@@ -140,6 +141,16 @@ class Gate:
         until = self._clock() + min(seconds, _QUIET_MOST)
         self._quiet[kind] = max(self._quiet.get(kind, 0.0), until)
 
+    def told(self) -> dict[str, Any]:
+        """Say how the host stands, for `status` and `why`; times in seconds from now."""
+        now = self._clock()
+        return {
+            "requests": self.limiter.borrowed_tokens,
+            "waiting": self.limiter.statistics().tasks_waiting,
+            "down_for": round(max(self._down_until - now, 0.0), 1) if self.down else None,
+            "quiet_for": {kind: round(end - now, 1) for kind, end in self._quiet.items() if end > now},
+        }
+
     def spend(self) -> bool:
         """Take one retry out of the host's budget; False = it is used up."""
         now = self._clock()
@@ -161,6 +172,10 @@ class Gates:
     def of(self, origin: str) -> Gate:
         """Find or build the gate of `scheme://host:port`."""
         return self._gates.setdefault(origin, Gate(self._clock))
+
+    def told(self) -> dict[str, dict[str, Any]]:
+        """Say how every host stands, by its name."""
+        return {origin.partition("://")[2]: gate.told() for origin, gate in self._gates.items()}
 
     def busy(self) -> int:
         """Count the requests under way, for `status` and for tests that want it to be zero."""

@@ -25,6 +25,7 @@ from musicfs.model import Conversation, Reply, Request
 from musicfs.wire import headers
 from musicfs.wire.gate import Gates, Patience
 from musicfs.wire.pull import Puller, Sink, Source, Timing
+from musicfs.wire.tally import Tally
 from musicfs.wire.transport import Doors
 
 T = TypeVar("T")
@@ -34,25 +35,19 @@ _SAFE = "/:@+-._~!$&'()*,;="  # ids go raw into paths: TemPolor's must not be en
 _KEPT = ("retry-after", "date", "content-type")
 
 
-class Tally:
-    """What upstream was asked: requests by kind, and bytes."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-
-    def note(self, kind: str, amount: int) -> None:
-        """Count `amount` of `kind` (requests of a kind, or "bytes")."""
-        self.counts[kind] += amount
-
-
 class Wire:
     """All that goes over the network."""
 
     def __init__(self, doors: Doors, deadline: float, wall: Callable[[], float]) -> None:
-        self.tally = Tally()
+        self.tally = Tally(wall)
         self.gates = Gates(trio.current_time)
         self._doors, self._deadline, self._wall = doors, deadline, wall
         self._puller = Puller(doors, self.gates, wall, self.tally.note)
+
+    @property
+    def origin(self) -> str:
+        """Name the API's origin, `scheme://host:port`."""
+        return self._doors.origin
 
     def gauges(self) -> dict[str, int]:
         """Count what is zero when nothing is asked: requests under way, connections that carry one."""

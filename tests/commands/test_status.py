@@ -26,10 +26,35 @@ REPLY: dict[str, Any] = {
         },
         {"service": "tempolor", "songs": 0, "accounts": [], "listed_ago": None},
     ],
-    "cache": {"used": 3 << 20, "limit": 10 << 30, "pinned": 0, "objects": 4},
-    "transfers": [{"key": "flowmusic:a:mp3", "done": 1024, "size": 4096, "waiting": 2}],
-    "upstream": {"kinds": {"list": 2, "mint": 1}, "bytes": 5000},
-    "errors": [{"ago": 5, "path": "tempolor/x", "error": "the link was refused"}],
+    "cache": {"used": 3 << 20, "limit": 10 << 30, "pinned": 0, "objects": 4, "hit_rate": 0.83, "read": 2048},
+    "transfers": [
+        {
+            "key": "a:b",
+            "path": "library/Tide/Tide.mp3",
+            "done": 1024,
+            "size": 4096,
+            "rate": 2048,
+            "waiting": 2,
+        }
+        | {"programs": ["cp", "vlc"]},
+        {"key": "flowmusic:a:mp3", "done": 1024, "size": None, "rate": None, "waiting": 0},
+    ],
+    "upstream": {
+        "kinds": {"list": 2, "mint": 1},
+        "bytes": 5000,
+        "today": {"day": "2026-11-21", "kinds": {"list": 9}, "bytes": 7000},
+        "hosts": {
+            "api.useapi.net:443": {"down_for": 12.0, "quiet_for": {}},
+            "cdn:443": {"down_for": None, "quiet_for": {"range": 70.0}},
+            "well:443": {"down_for": None, "quiet_for": {}},
+        },
+    },
+    "first_byte": {
+        "cached": {"files": 3, "median": 0.0011, "p99": 0.0123},
+        "fetched": {"files": 0, "median": None, "p99": None},
+    },
+    "errors": [{"ago": 5, "path": "tempolor/x", "error": "the link was refused", "times": 3}],
+    "refused": {"tumblerd": 2, "updatedb": 1},
     "scanners_refused": 3,
 }
 
@@ -42,14 +67,19 @@ def test_status_is_readable(serving: Serve, capsys: pytest.CaptureFixture[str]) 
     for part in (
         "1 h 1 min",
         "3.0 MiB of 10.0 GiB in 4 objects",
-        "2 list, 1 mint; 4.9 KiB fetched",
-        "3 reads of indexers",
+        "83 % of 2.0 KiB read were of files in the cache",
+        "cached 1.1 ms, p99 12.3 ms (of 3)\n",
+        "2 list, 1 mint; 4.9 KiB fetched since the start",
+        "asked today  9 list; 6.8 KiB fetched",
+        "api.useapi.net:443 does not answer, left alone for 12 s; cdn:443 wants quiet for 1 min 10 s\n",
+        "3 requests of indexers: 2 of tumblerd, 1 of updatedb",
         "30 s ago",
-        "never",
-        "flowmusic:a:mp3",
-        "the link was refused",
+        "not since the start",
+        "library/Tide/Tide.mp3  cp, vlc  1.0 KiB  4.0 KiB  2.0 KiB",
+        "flowmusic:a:mp3        ahead    1.0 KiB  ?",
+        "the link was refused (3 times)",
     ):
-        assert part in said
+        assert part in said, part
 
 
 def test_json_is_the_daemon_s_own(serving: Serve, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,6 +95,7 @@ def test_json_is_the_daemon_s_own(serving: Serve, capsys: pytest.CaptureFixture[
         {},
         {"services": None, "cache": 3, "errors": ["plain"]},
         {"services": [{}], "transfers": [{}], "upstream": {}},
+        {"cache": {"hit_rate": "x"}, "first_byte": {"cached": {"files": 1}}, "upstream": {"hosts": {"a": 1}}},
     ],
 )
 def test_missing_keys_are_borne(serving: Serve, reply: dict[str, Any]) -> None:

@@ -28,6 +28,11 @@ def test_a_paragraph_says_all_that_is_known() -> None:
         "/m/x: a song of Flow Music, not cached. Its size is an estimate. "
         "Last failure: the link was refused. Check the token."
     )
+    more = {"pinned": True, "size": 3072, "exact": True, "source": "comes from x", "failed_ago": 61.0}
+    assert paragraph("/m/x", {**reply, **more, "again": "It is tried again"}) == (
+        "/m/x: a song of Flow Music, not cached, pinned. 3.0 KiB (exact). It comes from x. "
+        "Last failure, 1 min 1 s ago: the link was refused. It is tried again. Check the token."
+    )
 
 
 def test_what_is_missing_is_left_out() -> None:
@@ -55,9 +60,11 @@ def test_the_daemon_is_asked_with_the_path_inside_its_mount(
     with sleeper(mountpoint) as process, serving(mountpoint, answer):
         process.send_signal(signal.SIGSTOP)
         code = main(["why", f"{mountpoint}/flowmusic/a b.mp3", "/proc", str(mountpoint)])
+        assert main(["why", "--json", str(mountpoint)]) == 0
     assert code == 2
     said = capsys.readouterr()
     assert said.out == (
         f"{mountpoint}/flowmusic/a b.mp3: why 'flowmusic/a b.mp3'.\n\n{mountpoint}: why ''.\n"
+        '{"what": "why \'\'"}\n'
     )
     assert "/proc is not in" in said.err

@@ -28,7 +28,7 @@ from musicfs.errors import (
     Withdrawn,
 )
 from musicfs.model import Account, Form, Locator, Provider, Song
-from musicfs.providers import useapi
+from musicfs.providers import NAMES, useapi
 from musicfs.wire import Doors, Head, Wire
 
 DEADLINE = 8.0
@@ -39,8 +39,6 @@ SKEW = 120.0
 """Seconds between two clocks that nothing minds: links live for an hour."""
 ACCOUNTS = 20
 """Accounts of one service whose listing is tried; useapi.net's plans allow three."""
-
-NAMES = {"flowmusic": "Flow Music", "tempolor": "TemPolor"}
 
 
 def look(chosen: config.Settings, doors: Doors) -> list[Verdict]:

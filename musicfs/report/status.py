@@ -1,0 +1,143 @@
+"""The state of the whole, in plain values: what is mounted, cached, in flight, failing, asked of upstream.
+
+How it thinks: sizes in bytes, times in seconds from now; what is not known is null. A hit is a byte
+of a file that was whole in the cache when it was opened.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import trio
+
+import musicfs
+from musicfs.core.tree import File
+from musicfs.filesystem import Filesystem, title
+from musicfs.model import Form, Key
+from musicfs.providers import NAMES
+from musicfs.report.failures import Failures
+from musicfs.wire import Wire
+
+
+class Status:
+    """Tells the state of the whole."""
+
+    def __init__(
+        self,
+        files: Filesystem,
+        wire: Wire,
+        cache: Callable[[], Any],
+        mountpoint: Path,
+        failures: Failures,
+        gauges: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        """`cache` gives the store's snapshot; `gauges` counts what the other rooms have in use."""
+        self._files, self._wire, self._cache, self._mountpoint = files, wire, cache, mountpoint
+        self._failures, self._gauges = failures, gauges
+        self._began = trio.current_time()
+
+    def told(self) -> dict[str, Any]:
+        """Tell everything."""
+        files = self._files
+        return {
+            "version": musicfs.__version__,
+            "mountpoint": str(self._mountpoint),
+            "pid": os.getpid(),
+            "uptime": round(trio.current_time() - self._began, 1),
+            "services": [self._service(slug) for slug in files.catalog.providers],
+            "cache": {**asdict(self._cache()), **self._hits()},
+            "transfers": [self._transfer(one) for one in files.content.transfers()],
+            "upstream": self._upstream(),
+            "first_byte": files.usage.first_bytes(),
+            "errors": self._failures.told(),
+            "open_files": files.open_files,
+            "refused": dict(files.usage.refused),
+            "scanners_refused": files.scanners_refused,
+            "gauges": self.gauges(),
+        }
+
+    def gauges(self) -> dict[str, int]:
+        """Count what is in use at this moment; all zero once nothing is open, waited for or remembered."""
+        files = self._files
+        return {
+            "files": files.open_files,
+            "inodes": len(files.register),
+            "questions": files.finding.questions,
+            **files.content.gauges(),
+            **self._gauges(),
+        }
+
+    def _service(self, slug: str) -> dict[str, Any]:
+        catalog = self._files.catalog
+        standing = catalog.standing[slug]
+        songs = list(catalog.rows(slug))
+        accounts = []
+        for place, account in enumerate(standing.accounts, 1):
+            trouble = standing.troubles.get(account.ident)
+            accounts.append(
+                {
+                    "name": f"account {place}",
+                    "songs": sum(row.song.account == account.ident for row in songs),
+                    "state": "broken" if trouble else "ok",
+                    "error": trouble,
+                }
+            )
+        return {
+            "service": slug,
+            "name": NAMES.get(slug, slug),
+            "songs": len(songs),
+            "complete": standing.complete,
+            "refreshing": standing.refreshing,
+            "listed_ago": round(trio.current_time() - standing.asked, 1) if standing.asked > 0 else None,
+            "error": str(standing.failure) if standing.failure else None,
+            "remedy": standing.failure.remedy if standing.failure else None,
+            "accounts": accounts,
+        }
+
+    def _hits(self) -> dict[str, Any]:
+        served = self._files.usage.served
+        read = sum(served.values())
+        return {"hit_rate": round(served[True] / read, 4) if read else None, "read": read}
+
+    def _transfer(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Add to a transfer what a person calls the file, and who reads it."""
+        key = told["key"]
+        assert isinstance(key, Key)
+        row = self._files.catalog.row(key.service, key.ident)
+        name = title(File(row, key.form, 0, row.listed)) if row is not None else str(key)
+        handles = self._files.handles
+        programs = sorted({handle.program for handle in handles if _reads(handle.file, key)})
+        rate = told["rate"]
+        return {
+            **told,
+            "key": str(key),
+            "path": name,
+            "rate": None if rate is None else round(rate),
+            "programs": programs,
+        }
+
+    def _upstream(self) -> dict[str, Any]:
+        counts = dict(self._wire.tally.counts)
+        day, today = self._wire.tally.today
+        return {
+            "kinds": {kind: count for kind, count in counts.items() if kind != "bytes"},
+            "bytes": counts.get("bytes", 0),
+            "today": {
+                "day": day,
+                "kinds": {kind: count for kind, count in today.items() if kind != "bytes"},
+                "bytes": today.get("bytes", 0),
+            },
+            "hosts": self._wire.gates.told(),
+        }
+
+
+def _reads(file: File, key: Key) -> bool:
+    """Tell whether a file's bytes are, or are a part of, an object's."""
+    song = file.row.song
+    if (song.service, song.ident) != (key.service, key.ident):
+        return False
+    return file.form == key.form or (key.form == Form.STEMS and file.form.startswith(f"{Form.STEMS}/"))
