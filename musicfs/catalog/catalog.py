@@ -148,6 +148,9 @@ class Catalog(Songs):
         except MusicfsError as failed:
             log.log(failed.level, "listing %s: %s", service, failed)
             standing.failure = failed
+            if isinstance(failed, Withdrawn):
+                # A service that has no list is unwell; its folder is there all the same (DESIGN §2.5).
+                standing.failure = Misbehaved(str(failed))
         except Exception:
             log.exception("listing %s broke", service)
             standing.failure = Misbehaved("an unexpected failure, see the log")

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 
-from musicfs.demo.assets import Altered, Asset, content, fingerprint
+from musicfs.demo.assets import Altered, Asset, Plain, content, fingerprint
 from musicfs.demo.knobs import ContentRange, Delivery, Ranges, Tag
 from musicfs.demo.values import Close, Framing, Pairs, Pause, Request, Reset, Response, Stall, Step
 
@@ -59,6 +59,8 @@ def deliver(request: Request, parcel: Parcel, how: Delivery, place: Place) -> Re
     before = (Pause(how.first_byte),) if how.first_byte else ()
     if how.redirect is not None:
         return replace(_redirect(how.redirect, place), before=before)
+    if how.bend is not None:
+        parcel = replace(parcel, asset=Plain(how.bend(content(parcel.asset))))
     if how.restless:
         parcel = replace(parcel, asset=Altered(parcel.asset, place.call, how.differs_from))
     etag = _etag(parcel, how, place.call)
@@ -166,7 +168,7 @@ def _gzipped(parcel: Parcel) -> Response:
 
 def _steps(asset: Asset, start: int, stop: int, how: Delivery) -> Iterator[Step]:
     """Give the body, up to where it is to break."""
-    length = stop - start + how.long
+    length = stop - start + how.long + how.extra
     breaks: list[tuple[int, Step]] = []
     if how.cut is not None:
         breaks.append((how.cut.at, Close() if how.cut.clean else Reset()))

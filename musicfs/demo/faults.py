@@ -43,9 +43,11 @@ def html(status: int = 200) -> Answer:
     return lambda _: page(status)
 
 
-def throttled(seconds: int | None = None, *, date: float | None = None, until: str | None = None) -> Answer:
-    """Answer 429, with Retry-After in seconds or as a date (seconds since the epoch), `retryAfter` (ISO)
-    in the body, or none of them."""
+def throttled(
+    seconds: int | str | None = None, *, date: float | None = None, until: str | None = None
+) -> Answer:
+    """Answer 429, with Retry-After in seconds (or any text) or as a date (seconds since the epoch),
+    `retryAfter` (ISO) in the body, or none of them."""
     headers: Pairs = ()
     if seconds is not None:
         headers = (("Retry-After", str(seconds)),)

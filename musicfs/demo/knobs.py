@@ -86,6 +86,8 @@ class Delivery:
     """Bytes left off the end behind framing that claims all is well."""
     long: int = 0
     """Bytes too many at the end, counted in Content-Length."""
+    extra: int = 0
+    """Bytes sent behind the end that the framing told."""
     restless: bool = False
     """Other bytes (of the same length) at each call, from byte `differs_from` on."""
     differs_from: int = 64
@@ -96,6 +98,8 @@ class Delivery:
     `http` = the same URL in plain http."""
     content_type: str | None = None
     """Another Content-Type than the usual one."""
+    bend: Callable[[bytes], bytes] | None = None
+    """Makes another body of the right one; of JSON, say, with fields missing."""
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ What leaves a listing, and what never does, is in test_deletions.py.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -125,6 +126,21 @@ async def test_a_slow_first_listing_is_too_slow(autojump_clock: trio.testing.Moc
         await trio.sleep(100)
         await one.ready()
         assert len(one.listed()) == 6
+
+
+@pytest.mark.parametrize("status", [404, 410])
+@pytest.mark.parametrize("kind", ["accounts", "list"])
+@pytest.mark.trio
+async def test_a_service_without_a_list_is_unwell(
+    autojump_clock: trio.testing.MockClock, kind: str, status: int
+) -> None:
+    """Where the list itself is "not found" the folder is an input/output error: never "no such folder"."""
+    service = stocked()
+    service.fail(json_error(status), kind=kind, path="flowmusic")
+    async with life(service) as one:
+        with pytest.raises(UpstreamError) as caught:
+            await one.catalog.ready(("flowmusic",), 5.0)
+        assert caught.value.errno == errno.EIO
 
 
 @pytest.mark.parametrize("status", [401, 402, 403, 500])

@@ -223,3 +223,20 @@ def test_content_type(service: Service) -> None:
     """The type can be any."""
     service.twist(content_type="application/octet-stream")
     assert ask(service).header("content-type") == "application/octet-stream"
+
+
+def test_bytes_behind_the_end(service: Service) -> None:
+    """`extra` sends bytes that the head does not announce, behind those that it does."""
+    service.twist(extra=7)
+    response = ask(service)
+    assert response.header("content-length") == str(SIZE)
+    assert whole(response) == DATA + bytes(7)
+
+
+def test_a_bent_body_is_framed_as_what_it_is(service: Service) -> None:
+    """`bend` makes another body of the right one, under a head that fits it."""
+    service.twist(bend=bytes.upper)
+    service.twist(bend=lambda data: data[:10])
+    response = ask(service)
+    assert whole(response) == DATA[:10]
+    assert response.header("content-length") == "10"

@@ -320,3 +320,34 @@ async def test_serving_in_the_same_loop(service: Service) -> None:
                 heard = b"".join([chunk async for chunk in stream])
     assert heard.startswith(b"HTTP/1.1 404 Not Found\r\n")
     assert service.counts == {"whole": 1}
+
+
+def test_a_deaf_host_swallows_who_connects() -> None:
+    """A host that is deafened makes no connection and refuses none; once started it answers again."""
+    with running(Service()) as loop:
+        port = int(loop.api_url.rpartition(":")[2])
+        loop.deafen(Role.API)
+        with socket.socket() as caller, pytest.raises(TimeoutError):
+            caller.settimeout(0.3)
+            caller.connect(("127.0.0.1", port))
+        loop.start(Role.API)
+        with socket.create_connection(("127.0.0.1", port), 5):
+            pass
+
+
+def test_a_false_certificate_is_shown_until_it_is_not() -> None:
+    """A mistrusted host shakes hands with a certificate of nobody's; the right one comes back."""
+    with running(Service(), tls=True) as loop:
+        context = ssl.create_default_context(cadata=loop.ca_pem.decode())
+        port = int(loop.api_url.rpartition(":")[2])
+
+        def shake() -> None:
+            with socket.create_connection(("127.0.0.1", port), 5) as plain:
+                context.wrap_socket(plain, server_hostname="127.0.0.1").close()
+
+        shake()
+        loop.mistrust(Role.API)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            shake()
+        loop.trust(Role.API)
+        shake()

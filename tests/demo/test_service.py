@@ -178,6 +178,7 @@ def test_throttling() -> None:
     """429 carries Retry-After in seconds, as a date, in the body, or not at all."""
     request = Request("GET", Role.API, "/")
     assert throttled(7)(request).header("retry-after") == "7"
+    assert throttled("soon")(request).header("retry-after") == "soon"
     assert throttled(date=0.0)(request).header("retry-after") == "Thu, 01 Jan 1970 00:00:00 GMT"
     assert throttled()(request).header("retry-after") is None
     assert b'"retryAfter":"2026-' in whole(throttled(until="2026-11-21T00:00:00Z")(request))

@@ -8,7 +8,9 @@ port. The raw host (`raw.py`) plays every step of a script; `via="hypercorn"` pu
     with running(service) as loop:                   # in threads
     async with serving(service) as loop:             # as tasks of the calling trio loop
         loop.api_url, loop.cdn_url, loop.bucket_url  # bucket_url holds <uuid>.m4a, as MUSICFS_MEDIA_URL does
-        loop.stop(); loop.start()                    # an outage of all hosts (threads only)
+        loop.stop(); loop.start()                    # an outage of all hosts (threads only): refused
+        loop.deafen(); loop.start()                  # a black hole: no connection is ever made
+        loop.mistrust(); loop.trust()                # a certificate that nobody trusts, with tls=True
         loop.ca_pem                                  # with tls=True
 
 What must always be true: leaving `running` ends every thread within ten seconds; ports stay ours during an
@@ -37,24 +39,29 @@ from tests.loopback.raw import Wire, converse
 Via = Literal["raw", "hypercorn"]
 
 _PATIENCE = 10.0  # seconds until a host that will not end is a failed test
+_QUEUE = 4  # connections that fill a queue of length 0 for certain; the kernel takes one more than it says
 _BUCKET_PATH = "/producer-app-public/clips"
 
 
 class Loopback:
     """The three hosts of one service."""
 
-    def __init__(self, service: Service, via: Via = "raw", tls: bool = False) -> None:
+    def __init__(
+        self, service: Service, via: Via = "raw", tls: bool = False, host: str = "127.0.0.1"
+    ) -> None:
         authority = trustme.CA() if tls else None
         self.ca_pem = authority.cert_pem.bytes() if authority else b""
         """The authority to trust, with TLS."""
         self.accepted: Counter[Role] = Counter()
         """Connections ever accepted, by role (raw hosts)."""
         context = _server_context(authority) if authority else None
+        self._contexts = (context, _server_context(trustme.CA()) if authority else None)
         self._hosts = {
             role: _Host(service, role, context, self.accepted, via if role is Role.API else "raw")
             for role in Role
         }
-        self.api_url, self.cdn_url, bucket = (self._hosts[role].url for role in Role)
+        urls = (self._hosts[role].url.replace("127.0.0.1", host) for role in Role)
+        self.api_url, self.cdn_url, bucket = urls
         self.bucket_url = bucket + _BUCKET_PATH
         service.origins = Origins(self.api_url, self.cdn_url, self.bucket_url)
 
@@ -73,6 +80,26 @@ class Loopback:
         for role in roles or Role:
             self._hosts[role].stop()
 
+    def deafen(self, *roles: Role) -> None:
+        """Stop the named hosts, or all, and have their ports swallow who connects; `start` ends it."""
+        self.stop(*roles)
+        for role in roles or Role:
+            self._hosts[role].deafen()
+
+    def mistrust(self, *roles: Role) -> None:
+        """Show a certificate of an unknown authority, on the named hosts or all; connections are cut."""
+        self._show(1, roles)
+
+    def trust(self, *roles: Role) -> None:
+        """Show the right certificate again."""
+        self._show(0, roles)
+
+    def _show(self, which: int, roles: tuple[Role, ...]) -> None:
+        self.stop(*roles)
+        for role in roles or Role:
+            self._hosts[role].tls = self._contexts[which]
+        self.start(*roles)
+
     def close(self) -> None:
         """Stop all and give the ports back."""
         for host in self._hosts.values():
@@ -87,9 +114,11 @@ class Loopback:
 
 
 @contextmanager
-def running(service: Service, via: Via = "raw", tls: bool = False) -> Iterator[Loopback]:
-    """Serve from daemon threads for as long as the block lasts."""
-    loop = Loopback(service, via, tls)
+def running(
+    service: Service, via: Via = "raw", tls: bool = False, host: str = "127.0.0.1"
+) -> Iterator[Loopback]:
+    """Serve from daemon threads for as long as the block lasts; `host` is what the URLs call this machine."""
+    loop = Loopback(service, via, tls, host)
     try:
         loop.start()
         yield loop
@@ -135,7 +164,9 @@ class _Host:
         accepted: Counter[Role],
         via: Via,
     ) -> None:
-        self._service, self._role, self._tls, self._accepted, self._via = service, role, tls, accepted, via
+        self._service, self._role, self._accepted, self._via = service, role, accepted, via
+        self.tls = tls
+        self._stuffing: list[socket.socket] = []
         self._socket = _reserve(0)
         self._port = int(self._socket.getsockname()[1])
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self._port}"
@@ -149,6 +180,8 @@ class _Host:
         """Start the thread and wait until the port answers."""
         if self._thread is not None:
             return
+        if self._stuffing:
+            self._unstop()
         self._ready.clear()
         self._thread = threading.Thread(target=self._main, name=f"loopback-{self._role}", daemon=True)
         self._thread.start()
@@ -171,12 +204,30 @@ class _Host:
         if self._failure is not None:
             raise RuntimeError(f"the {self._role} host failed") from self._failure
 
+    def deafen(self) -> None:
+        """Let the stopped port swallow whoever connects: its queue is full and nobody takes from it."""
+        self._socket.listen(0)
+        for _ in range(_QUEUE):
+            one = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", self._port))
+            self._stuffing.append(one)
+
+    def _unstop(self) -> None:
+        for one in self._stuffing:
+            one.close()
+        self._stuffing.clear()
+        self._socket.close()
+        self._socket = _reserve(self._port)
+
     def close(self) -> None:
         """Stop and give the port back."""
         try:
             self.stop()
         finally:
             self._socket.close()
+            for one in self._stuffing:
+                one.close()
 
     def _main(self) -> None:
         try:
@@ -214,8 +265,8 @@ class _Host:
     async def _accept(self, tcp: trio.SocketStream) -> None:
         self._accepted[self._role] += 1
         stream: Wire = tcp
-        if self._tls is not None:
-            stream = trio.SSLStream(tcp, self._tls, server_side=True, https_compatible=True)
+        if self.tls is not None:
+            stream = trio.SSLStream(tcp, self.tls, server_side=True, https_compatible=True)
         try:
             await converse(self._service, self._role, stream)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -229,5 +280,5 @@ class _Host:
     async def _run_hypercorn(self, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
             descriptor = self._socket.detach()
-            await nursery.start(partial(serve_app, self._service, self._role, descriptor, self._tls))
+            await nursery.start(partial(serve_app, self._service, self._role, descriptor, self.tls))
             task_status.started()

@@ -44,6 +44,8 @@ class Mount:
         self.log_path = home / "log"
         self.program = [sys.executable, *(program or ("-m", "musicfs"))]
         self._settings = {name.upper(): str(value) for name, value in settings.items()}
+        self.surroundings: dict[str, str] = {}
+        """What else is in the environment of the program."""
         self._process: subprocess.Popen[bytes] | None = None
         self._expected: list[str] = []
         self._looked_at = 0
@@ -64,6 +66,7 @@ class Mount:
             "MUSICFS_DEADLINE": "10",
             "MUSICFS_KEEP_FREE": "0",
             **{f"MUSICFS_{name}": value for name, value in self._settings.items()},
+            **self.surroundings,
         }
 
     @property

@@ -1,0 +1,31 @@
+"""What every fault is given: a machine that can mount, a quiet log, and the figures at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.reading import FIGURES, WORST
+from tests.mounted.conftest import _clean, _quiet, _reason, service
+
+__all__ = ["_clean", "_quiet", "service"]
+
+_HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in this folder, and skip it where nothing can be mounted."""
+    reason = _reason()
+    for item in items:
+        if _HERE in item.path.parents:
+            item.add_marker(pytest.mark.mounted)
+            if reason is not None:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was done, because a green dot does not."""
+    if FIGURES:
+        told = ", ".join(f"{count:,} {what}" for what, count in sorted(FIGURES.items()))
+        terminalreporter.write_line(f"faults: {told}, longest wait {WORST['seconds']:.1f} s")
