@@ -22,6 +22,7 @@ UNKNOWN = "?"
 
 _DELETED = " (deleted)"  # behind the name of an upgraded program that still runs its old file
 _ARGV0 = 4096  # bytes; no path is longer
+_STATUS = 512  # bytes; `Tgid:` is the fourth line, behind the name's 64 at most
 
 
 class Callers:
@@ -45,6 +46,18 @@ class Callers:
     def is_scanner(self, tid: int) -> bool:
         """Say whether an indexer or thumbnailer is asking."""
         return self.name(tid) in self._scanners
+
+    def process(self, tid: int) -> int:
+        """Say which process a thread belongs to; the thread itself where that cannot be seen."""
+        try:
+            descriptor = os.open(f"{self._proc}/{tid}/status", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                words = os.read(descriptor, _STATUS).partition(b"\nTgid:")[2].split(None, 1)
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return tid
+        return int(words[0]) if words and words[0].isdigit() else tid
 
     def _started_as(self, tid: int) -> str:
         """Give the first word of a command line; empty if it has none or is not to be seen either."""

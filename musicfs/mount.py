@@ -31,7 +31,6 @@ from musicfs.content.archive import Archives
 from musicfs.content.links import Links
 from musicfs.control import server as control_server
 from musicfs.daybook import Daybook
-from musicfs.demo import Service
 from musicfs.filesystem import Filesystem
 from musicfs.ledger import Ledger
 from musicfs.report import Failures, Report, Status, Why
@@ -40,7 +39,6 @@ from musicfs.store import Entry, Kind, Store
 from musicfs.tending import Tending
 from musicfs.wire import Doors, Wire
 from musicfs.wire.decided import doors_as
-from musicfs.wire.embedded import doors_to
 
 log = logging.getLogger("musicfs.mount")
 
@@ -103,6 +101,10 @@ async def _serve(
 
 def _doors(settings: Settings, token: Token, demo: bool) -> Doors:
     if demo:
+        # Loaded by nobody else: composing takes 15 modules.
+        from musicfs.demo import Service
+        from musicfs.wire.embedded import doors_to
+
         return doors_to(Service.demo(time.time, token=token.reveal()), token.reveal(), aside=True)
     return doors_as(settings, token)
 
@@ -141,6 +143,7 @@ class _House:
             Callers(settings.scanners),
             settings.deadline,
             measure_minted=settings.sizes == "exact",
+            room=self._takes,
         )
 
     async def live(self, paths: Paths, mountpoint: Path, nursery: trio.Nursery) -> None:
@@ -190,6 +193,11 @@ class _House:
             self.files.content.crowded(_CROWD)
         host.sd_notify(os.environ, "READY=1")
         log.info("mounted on %s", mountpoint)
+
+    def _takes(self) -> int:
+        """Say how much of the cache is not pinned, in bytes."""
+        now = self._store.snapshot()
+        return now.limit - now.pinned
 
     def _room(self) -> tuple[int, int]:
         """Tell `df` the cache's limit and what is free of it."""

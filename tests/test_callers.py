@@ -72,7 +72,7 @@ def test_a_real_program_is_known_by_its_executable(tmp_path: Path) -> None:
 
 
 def test_a_thread_is_its_program() -> None:
-    """The id of a thread that is not the first leads to the same executable."""
+    """The id of a thread that is not the first leads to the same executable and the same process."""
     ready, done, ids = threading.Event(), threading.Event(), []
 
     def wait() -> None:
@@ -85,10 +85,12 @@ def test_a_thread_is_its_program() -> None:
     assert ready.wait(60)
     callers = Callers(())
     names = callers.name(ids[0]), callers.name(os.getpid())
+    processes = callers.process(ids[0]), callers.process(os.getpid())
     done.set()
     thread.join()
     assert ids[0] != os.getpid()
     assert names[0] == names[1] == os.path.basename(os.readlink("/proc/self/exe"))
+    assert processes == (os.getpid(), os.getpid())
 
 
 def test_a_vanished_process_is_nobody_and_no_scanner() -> None:
@@ -98,6 +100,8 @@ def test_a_vanished_process_is_nobody_and_no_scanner() -> None:
     callers = Callers({"true", "?"})
     assert callers.name(process.pid) == "?"
     assert callers.name(0) == "?"
+    assert callers.process(process.pid) == process.pid
+    assert callers.process(0) == 0
     assert not callers.is_scanner(process.pid)
     assert not callers.is_scanner(0)
 
@@ -146,6 +150,15 @@ def test_a_program_that_is_not_ours_to_look_at_goes_by_its_command_line(tmp_path
             os.readlink(f"/proc/{process.pid}/exe")
         assert Callers({"updatedb.plocate"}).is_scanner(process.pid)
         assert not Callers({"tumblerd"}).is_scanner(process.pid)
+
+
+@pytest.mark.parametrize("said", [b"", b"Name:\tcp\n", b"Name:\tcp\nTgid:", b"Name:\tcp\nTgid:\tmany\n"])
+def test_a_status_that_tells_no_process(said: bytes, tmp_path: Path) -> None:
+    """Where the kernel tells no process, a thread stands for itself."""
+    folder = tmp_path / "7"
+    folder.mkdir()
+    (folder / "status").write_bytes(said)
+    assert Callers((), tmp_path).process(7) == 7
 
 
 def test_a_program_that_hides_everything_is_nobody(tmp_path: Path) -> None:

@@ -577,6 +577,10 @@ class Programs:
         """Name the program of a thread."""
         return f"indexer{tid}" if tid in self.scanners else f"player{tid}"
 
+    def process(self, tid: int) -> int:
+        """Give the process of a thread: a hundred threads each."""
+        return tid // 100
+
 
 class Mounted:
     """The whole house but the kernel, over the embedded service in this process."""
@@ -603,8 +607,11 @@ class Mounted:
         archives = Archives(nursery, content, self.ledger, wall)
         catalog = Catalog(nursery, self.wire, services, memory, wall, 60.0, 600.0)
         self.resized: list[int] = []
+        self.takes = self.store.snapshot().limit
+        """Bytes that the cache says it can take."""
         self.files = Filesystem(
-            nursery, catalog, content, archives, self.programs, 30.0, minted, self.resized.append
+            *(nursery, catalog, content, archives, self.programs, 30.0, minted, self.resized.append),
+            room=lambda: self.takes,
         )
 
     async def find(self, path: str) -> Attributes:

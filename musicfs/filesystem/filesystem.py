@@ -19,6 +19,7 @@ import trio
 from musicfs.catalog import Catalog
 from musicfs.content import Asset, Content, Opened
 from musicfs.content.archive import Archives
+from musicfs.content.siblings import Siblings
 from musicfs.core.inodes import ROOT, Register
 from musicfs.core.tree import Entry, File, Folder, Node
 from musicfs.errors import (
@@ -32,9 +33,11 @@ from musicfs.errors import (
     Withdrawn,
 )
 from musicfs.filesystem.finding import Finding
+from musicfs.filesystem.following import Following
 from musicfs.filesystem.notices import Notices
 from musicfs.filesystem.sizing import Attributes, Sizing
 from musicfs.filesystem.usage import Usage
+from musicfs.filesystem.walks import Walks
 from musicfs.model import Span
 
 NEGATIVE = 10.0  # seconds the kernel may believe that a name does not exist (DESIGN §3)
@@ -49,6 +52,10 @@ class Asks(Protocol):
 
     def name(self, tid: int) -> str:
         """Say which program a thread belongs to, or `?`."""
+        ...
+
+    def process(self, tid: int) -> int:
+        """Give the process that a thread belongs to."""
         ...
 
 
@@ -80,10 +87,14 @@ class Filesystem:
         deadline: float,
         measure_minted: bool,
         resized: Callable[[int], None] = lambda inode: None,
+        room: Callable[[], int] = lambda: 0,
     ) -> None:
+        """Put the rooms together; `room` says how many bytes the cache can take for what comes next."""
         self.catalog, self.content, self.archives = catalog, content, archives
         self.finding = Finding(nursery, catalog, content, archives, deadline)
         self.sizing = Sizing(nursery, catalog, content, archives, self.finding, measure_minted)
+        self.ahead = Siblings(nursery, content, archives, room)
+        self._following = Following(callers, Walks(catalog, self.finding), self.ahead, self._cached)
         self._callers = callers
         self.resized = resized
         """Called with an inode whose size the kernel should ask for again."""
@@ -213,6 +224,7 @@ class Filesystem:
             self.usage.refuse(self._callers.name(tid))
             raise ScannerRefused("indexers are served what is in the cache only")
         shown = self.sizing.size(node)
+        self._following.opening(node, tid)
         opened = await self._open(asset)
         if opened.version != node.version:
             opened.close()
@@ -223,6 +235,7 @@ class Filesystem:
         handle, self._next = self._next, self._next + 1
         took = trio.current_time() - began
         self._handles[handle] = Handle(node, opened, self._callers.name(tid), took, here)
+        self._following.opened(handle, node, opened.size, tid)
         return handle
 
     async def _open(self, asset: Asset) -> Opened:
@@ -240,8 +253,9 @@ class Filesystem:
 
     async def read(self, handle: int, offset: int, length: int) -> bytes | memoryview:
         """Give exactly the bytes `[offset, offset + length)` of an open file, fewer only at its end."""
-        held, began = self._handle(handle), trio.current_time()
-        data = await held.opened.read(Span(offset, offset + length))
+        held, span, began = self._handle(handle), Span(offset, offset + length), trio.current_time()
+        data = await held.opened.read(span)
+        self._following.read(handle, span)
         self.usage.read(len(data), held.here)
         if held.untouched:
             held.untouched = False
@@ -252,6 +266,7 @@ class Filesystem:
         """Close a handle."""
         self._handle(handle).opened.close()
         del self._handles[handle]
+        self._following.closed(handle)
 
     def _handle(self, handle: int) -> Handle:
         found = self._handles.get(handle)

@@ -159,8 +159,15 @@ class Finding:
             services = ("flowmusic", "tempolor") if path[0] == "library" else path
             await self._known(services, self._deadline)
             return self.top(path)
-        row = folder.row
-        assert row is not None
+        if (row := folder.row) is not None and self.unseen(folder):
+            await self._archives.directory(Asset(row.song, Form.STEMS, row.listed), limit)
+        return self.here(folder)
+
+    def here(self, folder: Folder) -> list[Entry]:
+        """List a folder as far as it is known: a `stems/` never seen is empty, as no listing may show it."""
+        row, path = folder.row, folder.path
+        if row is None:
+            return self.top(path)
         if len(path) == 2:
             if path[0] == "tempolor":
                 return tree.job_files(folder)
@@ -168,9 +175,10 @@ class Finding:
             return tree.song_files(folder, self.forms(row), has_stems)
         if row.song.service == "flowmusic":
             return self._clip_stems(folder, row)
-        directory = await self._archives.directory(Asset(row.song, Form.STEMS, row.listed), limit)
+        directory = self._archives.seen(Asset(row.song, Form.STEMS, row.listed))
         below = "".join(f"{part}/" for part in path[3:])
-        return tree.archive_entries(folder, below, [member.name for member in directory.members])
+        members = directory.members if directory is not None else ()
+        return tree.archive_entries(folder, below, [member.name for member in members])
 
     def unseen(self, folder: Folder) -> bool:
         """Tell whether listing a folder costs a link and some of an archive's bytes."""

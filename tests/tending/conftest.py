@@ -33,6 +33,10 @@ class Nobody:
         """Tell that it is none."""
         return False
 
+    def process(self, tid: int) -> int:
+        """Take a thread for a process."""
+        return tid
+
 
 class House:
     """The rooms, put together as `mount` does it."""
