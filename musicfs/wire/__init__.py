@@ -1,5 +1,6 @@
 """Bytes on the network: the only room that knows httpx, status codes on the byte servers, retries and hosts.
 
+    sockets     one connection, plain or under TLS: all that is there a read
     transport   the doors requests leave by: GET only, token to one origin, addresses checked at connect
     headers     pure: what Content-Range, Retry-After, ETag … say
     gate        per host: connections, who is down, who asked for quiet, how many retries are left

@@ -19,64 +19,15 @@ import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from math import inf
 
 import httpcore
 import httpx
 import trio
 
-from musicfs.errors import Misbehaved, Rejected, TooSlow, Unreachable, UpstreamError
+from musicfs.errors import Misbehaved, Rejected, Unreachable
+from musicfs.wire.sockets import Plain, within
 
-_READ = 262_144  # bytes a receive: 64 KiB (httpcore's) costs 1.6 × the CPU (performance.md §3)
 _KEEP_ALIVE = 75.0  # seconds; the 5 s default costs a handshake per seek (fuse-trio-httpx.md §4.2)
-
-
-class ByteStream(httpcore.AsyncNetworkStream):
-    """One connection as httpcore wants it, over any trio stream."""
-
-    def __init__(self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
-        self._stream = stream
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Receive at most `max_bytes`; b"" at the end."""
-        with _within(timeout, "no data came in time"):
-            return bytes(await self._stream.receive_some(max(max_bytes, _READ)))
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send all of it."""
-        with _within(timeout, "the request could not be sent in time"):
-            await self._stream.send_all(buffer)
-
-    async def aclose(self) -> None:
-        """Close it, politely only as far as that needs no waiting."""
-        await trio.aclose_forcefully(self._stream)
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.AsyncNetworkStream:
-        """Shake hands on top of this connection."""
-        secured: trio.SSLStream[trio.SocketStream] = trio.SSLStream(
-            self._stream,  # type: ignore[arg-type]
-            ssl_context,
-            server_hostname=server_hostname,
-            https_compatible=True,
-        )
-        try:
-            with _within(timeout, "the TLS handshake took too long", Unreachable):
-                await secured.do_handshake()
-        except BaseException:
-            await trio.aclose_forcefully(secured)
-            raise
-        return ByteStream(secured)
-
-    def get_extra_info(self, info: str) -> object:
-        """Answer httpcore's one question: has the server closed this idle connection?"""
-        if info == "is_readable":
-            plain = (
-                self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
-            )
-            return plain.socket.is_readable()
-        return None
 
 
 class Network(httpcore.AsyncNetworkBackend):
@@ -100,11 +51,11 @@ class Network(httpcore.AsyncNetworkBackend):
             Rejected: an address is in a range that answers must not point at.
             TooSlow: beyond `timeout` seconds.
         """
-        with _within(timeout, "no connection in time", Unreachable):
+        with within(timeout, "no connection in time", Unreachable):
             failure: OSError | None = None
             for address in await self._resolve(host, port):
                 try:
-                    return ByteStream(await trio.open_tcp_stream(address, port))
+                    return Plain(await trio.open_tcp_stream(address, port))
                 except OSError as failed:
                     failure = failed
             raise failure or OSError("the name has no address")
@@ -313,32 +264,9 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @contextmanager
-def _within(seconds: float | None, words: str, broken: type[UpstreamError] = Misbehaved) -> Iterator[None]:
-    """Bound a step of the network in time and translate the socket's and TLS's failures."""
-    try:
-        with trio.fail_after(inf if seconds is None else seconds):
-            yield
-    except trio.TooSlowError as late:
-        raise TooSlow(words) from late
-    except (OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError) as failed:
-        raise broken(_cause(failed)) from failed
-
-
-@contextmanager
 def _protocol() -> Iterator[None]:
     """Translate what httpcore says about the HTTP conversation itself."""
     try:
         yield
     except (httpcore.ProtocolError, httpcore.NetworkError, httpcore.TimeoutException) as failed:
         raise Misbehaved("the server broke the connection or the HTTP protocol") from failed
-
-
-def _cause(failed: Exception) -> str:
-    deepest: BaseException = failed
-    while deepest.__cause__ is not None:
-        deepest = deepest.__cause__
-    if isinstance(deepest, ssl.SSLCertVerificationError):
-        return "the server's certificate is not trusted"
-    if isinstance(deepest, ssl.SSLError):
-        return "the TLS connection failed"
-    return "the connection failed"

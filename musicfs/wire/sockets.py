@@ -1,0 +1,275 @@
+"""One connection to a host, plain or under TLS, as httpcore's pool wants it.
+
+How it thinks: what a read costs here is mostly the waking for it, so each brings as much as there is: up
+to 256 KiB of a socket, and under TLS everything that can be decrypted of it (trio's own SSLStream gives 16
+KiB a read: 4 times the CPU, performance.md §3). A socket is read first and waited for only if it is empty.
+Once an answer has brought 256 KiB it is a stream, and the kernel is asked (SO_RCVLOWAT) to wake us for 64
+KiB or the end, and after 6 ms for whatever came: at 100 Mbit/s that is a third of the waking. The
+beginning of an answer, for which somebody waits, is never held back.
+
+What must always be true: bytes come out in the order in which they came in, all of them; a wait ends at
+its timeout; a cancelled read leaves a connection that is closed next, as httpcore does; every failure is
+of the family. A peer that leaves TLS without a goodbye has ended, as in all of HTTP: lengths tell the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import inf
+from typing import Any, cast
+
+import httpcore
+import trio
+
+from musicfs.errors import Misbehaved, TooSlow, Unreachable, UpstreamError
+
+log = logging.getLogger("musicfs.wire")
+
+_READ = 262_144  # bytes a receive: 64 KiB (httpcore's) costs 1.6 × the CPU (performance.md §3)
+_STREAM = 262_144  # bytes of one answer after which it is a stream: the first request of a file is no longer
+_WORTH = 65_536  # bytes to be woken for in a stream: 5 ms at 100 Mbit/s
+_COAX = 0.006  # seconds until a stream is asked for less, so that nobody notices the wait for more
+
+
+class Plain(httpcore.AsyncNetworkStream):
+    """A TCP connection; takes over the socket of a trio stream."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._socket = socket.socket(fileno=stream.socket.detach())
+        self._socket.setblocking(False)
+        self._came = 0
+        """Bytes since something was last sent."""
+        self._patient = False
+        """Whether the kernel wakes us for much only."""
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Receive what is there, up to 256 KiB whatever `max_bytes` is (httpcore only copies it on).
+
+        Raises:
+            TooSlow: nothing came for `timeout` seconds.
+            Misbehaved: the connection broke.
+        """
+        try:
+            data = self._socket.recv(_READ)
+            await trio.lowlevel.checkpoint()
+        except BlockingIOError:
+            with within(timeout, "no data came in time"):
+                data = await self._awaited()
+        except OSError as failed:
+            raise Misbehaved(cause(failed)) from failed
+        self._came += len(data)
+        return data
+
+    async def _awaited(self) -> bytes:
+        """Wait for data; in a stream for a good deal of it, but not long."""
+        if self._came >= _STREAM:
+            self._wake_for(_WORTH)
+            with trio.move_on_after(_COAX):
+                await trio.lowlevel.wait_readable(self._socket)
+            try:
+                return self._socket.recv(_READ)
+            except BlockingIOError:
+                self._wake_for(1)
+        while True:
+            await trio.lowlevel.wait_readable(self._socket)
+            try:
+                return self._socket.recv(_READ)
+            except BlockingIOError:
+                continue
+
+    def _wake_for(self, amount: int) -> None:
+        if self._patient is not (amount > 1):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, amount)
+            self._patient = amount > 1
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send all of it; what comes next is the beginning of an answer.
+
+        Raises:
+            TooSlow: it could not be sent within `timeout` seconds.
+            Misbehaved: the connection broke.
+        """
+        with within(timeout, "the request could not be sent in time"):
+            self._came = 0
+            self._wake_for(1)
+            left = memoryview(buffer)
+            while left:
+                try:
+                    left = left[self._socket.send(left) :]
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(self._socket)
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """Close it; that needs no waiting."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+        await trio.lowlevel.checkpoint()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        """Shake hands on top of this connection.
+
+        Raises:
+            Unreachable: the peer cannot be trusted, or does not speak TLS, or not in time.
+        """
+        return await secured(self, ssl_context, server_hostname, timeout)
+
+    def get_extra_info(self, info: str) -> object:
+        """Answer httpcore's one question: has the server closed this idle connection?"""
+        if info == "is_readable":
+            if self._socket.fileno() < 0:
+                return True
+            self._wake_for(1)  # else a goodbye shorter than a stream's piece would not be seen
+            idle = select.poll()
+            idle.register(self._socket, select.POLLIN)
+            return bool(idle.poll(0))
+        return None
+
+
+class Secured(httpcore.AsyncNetworkStream):
+    """TLS on a connection, in memory: what comes is put in on one side and taken out on the other."""
+
+    def __init__(self, lower: Plain | Secured, context: ssl.SSLContext, hostname: str | None) -> None:
+        self._lower = lower
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=hostname)
+        self._clear = memoryview(bytearray(_READ))
+
+    async def shake_hands(self) -> None:
+        """Agree on keys and look at the certificate; the caller bounds it in time."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush(None)
+                self._feed(await self._lower.read(_READ))
+            else:
+                return await self._flush(None)
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Receive all that is there decrypted, up to 256 KiB; b"" at the end.
+
+        Raises:
+            TooSlow: nothing came for `timeout` seconds.
+            Misbehaved: the connection broke, or somebody tampered with it.
+        """
+        while True:
+            got = self._drained()
+            if got is not None:
+                await trio.lowlevel.checkpoint()
+                return got
+            await self._flush(timeout)
+            self._feed(await self._lower.read(_READ, timeout))
+
+    def _drained(self) -> bytes | None:
+        """Decrypt what is here; None if that is not one record, b"" at the end."""
+        got = 0
+        try:
+            while got < len(self._clear):
+                amount = _into(self._tls, self._clear[got:])
+                if not amount:
+                    break  # The peer said goodbye.
+                got += amount
+        except ssl.SSLWantReadError:
+            if not got:
+                return None
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as end:
+            log.debug("TLS has ended: %s", end.reason)
+        except ssl.SSLError as failed:
+            raise Misbehaved(cause(failed)) from failed
+        return bytes(self._clear[:got])
+
+    def _feed(self, data: bytes) -> None:
+        if data:
+            self._in.write(data)
+        else:
+            self._in.write_eof()
+
+    async def _flush(self, timeout: float | None) -> None:
+        if self._out.pending:
+            await self._lower.write(self._out.read(), timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send all of it, encrypted."""
+        with within(timeout, "the request could not be sent in time"):
+            self._tls.write(buffer)
+            await self._flush(timeout)
+
+    async def aclose(self) -> None:
+        """Close it, without a goodbye: that would need waiting."""
+        await self._lower.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        """Shake hands on top of this one: https through an https proxy."""
+        return await secured(self, ssl_context, server_hostname, timeout)
+
+    def get_extra_info(self, info: str) -> object:
+        """Answer as the connection does."""
+        return self._lower.get_extra_info(info)
+
+
+def _into(tls: ssl.SSLObject, place: memoryview) -> int:
+    """Decrypt one record into a place; the standard library's stub knows only of reads that give bytes."""
+    read: Callable[[int, memoryview], int] = cast(Any, tls.read)
+    return read(len(place), place)
+
+
+async def secured(
+    lower: Plain | Secured, context: ssl.SSLContext, hostname: str | None, timeout: float | None
+) -> Secured:
+    """Shake hands; a connection where that fails is closed.
+
+    Raises:
+        Unreachable: the peer cannot be trusted, or does not speak TLS, or leaves.
+        TooSlow: not within `timeout` seconds.
+    """
+    made = Secured(lower, context, hostname)
+    try:
+        with within(timeout, "the TLS handshake took too long", Unreachable):
+            await made.shake_hands()
+    except Misbehaved as broken:
+        await _abandon(made)
+        raise Unreachable(str(broken)) from broken
+    except BaseException:
+        await _abandon(made)
+        raise
+    return made
+
+
+async def _abandon(stream: Secured) -> None:
+    with trio.CancelScope(shield=True):
+        await stream.aclose()
+
+
+@contextmanager
+def within(seconds: float | None, words: str, broken: type[UpstreamError] = Misbehaved) -> Iterator[None]:
+    """Bound a step of the network in time and translate the socket's and TLS's failures."""
+    try:
+        with trio.fail_after(inf if seconds is None else seconds):
+            yield
+    except trio.TooSlowError as late:
+        raise TooSlow(words) from late
+    except (OSError, ssl.SSLError, trio.BrokenResourceError, trio.ClosedResourceError) as failed:
+        raise broken(cause(failed)) from failed
+
+
+def cause(failed: Exception) -> str:
+    """Say in words that give nothing away what broke."""
+    deepest: BaseException = failed
+    while deepest.__cause__ is not None:
+        deepest = deepest.__cause__
+    if isinstance(deepest, ssl.SSLCertVerificationError):
+        return "the server's certificate is not trusted"
+    if isinstance(deepest, ssl.SSLError):
+        return "the TLS connection failed"
+    return "the connection failed"
