@@ -33,6 +33,10 @@ class Nobody:
         """Tell that it is none."""
         return False
 
+    def name(self, tid: int) -> str:
+        """Know no program."""
+        return "?"
+
     def process(self, tid: int) -> int:
         """Take a thread for a process."""
         return tid
