@@ -58,6 +58,9 @@ class Trouble:
     until: float
 
 
+_WARY = 5.0  # seconds in which a disk that lost two passes loses the third: longer than one pass takes
+
+
 class Blob:
     """The bytes of one version of one file."""
 
@@ -118,6 +121,11 @@ class Blob:
         if self.trouble is not None and now >= self.trouble.until:
             self.trouble = None
         return self.trouble.failure if self.trouble is not None else None
+
+    def lost(self, now: float) -> bool:
+        """Take note that a pass was lost on the disk; True if one was a moment ago, so that it is no use."""
+        again, self.wary_until = now < self.wary_until, now + _WARY
+        return again
 
     def collect(self, span: Span) -> bytes | memoryview | None:
         """Give the bytes of `span` if all of them are here."""

@@ -34,7 +34,7 @@ log = logging.getLogger("musicfs.content")
 
 _FIRST = 262_144  # bytes of the first request: what a tagger or player reads before it decides (DESIGN §3)
 _CROWDED = 5.0  # seconds a read may wait for a place to wait in (DESIGN §3)
-_WARY = 5.0  # seconds in which a disk that lost two passes loses the third: longer than one pass takes
+_FAILED = 1.0  # seconds a failure answers for the next who ask (DESIGN §3)
 
 
 class Content:
@@ -253,9 +253,8 @@ class Content:
         """
         if blob.entry is not None and (blob.entry.gone or (blob.one_pass and not blob.jobs)):
             now = trio.current_time()
-            if blob.one_pass and now < blob.wary_until:
-                blob.trouble = Trouble(damaged, now + _WARY)
-            blob.wary_until = now + _WARY
+            if blob.one_pass and blob.lost(now):
+                blob.trouble = Trouble(damaged, now + _FAILED)
             self._shelving.drop(blob)
 
     def _toward(self, blob: Blob, offset: int, goal: Span) -> Job:

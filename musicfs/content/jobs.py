@@ -23,7 +23,7 @@ from musicfs.content.links import Links, SongSource
 from musicfs.content.progress import Progress
 from musicfs.content.shelving import Shelving
 from musicfs.content.whole import Pass
-from musicfs.errors import BytesMissing, Changed, Misbehaved, MusicfsError, StoreError
+from musicfs.errors import BytesMissing, Changed, Misbehaved, MusicfsError, StoreError, StoreFull
 from musicfs.model import Span
 
 log = logging.getLogger("musicfs.content")
@@ -109,6 +109,9 @@ class Jobs:
             self._shelving.release(blob)
         if isinstance(failure, BytesMissing) and blob.asset.listed:
             self._shelving.ledger.missed(blob.asset.key)
+        lost = isinstance(job, Inflation) and isinstance(failure, StoreError)
+        if lost and not isinstance(failure, StoreFull) and not blob.lost(trio.current_time()):
+            failure = None  # Its file vanished, and the archive is there: it is inflated once more.
         if failure is not None and not isinstance(failure, Changed):
             blob.trouble = Trouble(failure, trio.current_time() + _FAILED)
             blob.checked_until = 0.0  # the last word counts, so that the next `open` fails and no `read`

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from musicfs.content.asset import Asset
 from musicfs.demo import Member, zip_of
-from musicfs.errors import BadArchive
+from musicfs.errors import BadArchive, StoreError
 from musicfs.model import Form, Span
 from tests.world import Thing, housed, tempolor_song
 
@@ -75,3 +75,41 @@ async def test_a_wrong_checksum_is_not_seen_too_late(
             for start in range(0, len(plain), 50_000):
                 nursery.start_soon(wait_for, start)
     assert len(failed) == len(range(0, len(plain), 50_000))
+
+
+def _lose(folder: Path, size: int) -> None:
+    """Remove the file of an inflated stem of `size` bytes, also while it is being inflated."""
+    for data in folder.rglob("*.data"):
+        if data.with_suffix(".pass").exists() or data.stat().st_size == size:
+            data.unlink()
+
+
+@pytest.mark.trio
+@pytest.mark.expected_log("damaged in the cache")
+@pytest.mark.expected_log("was lost in its pass")
+@pytest.mark.parametrize("times", [1, 5])
+async def test_a_stem_lost_while_it_is_inflated(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, times: int
+) -> None:
+    """A stem whose file vanishes while it is being inflated is inflated once more, and nobody sees it; where
+    the disk loses it again and again, that is an error and not a loop."""
+    plain = random.Random(2).randbytes(4 * PIECE)
+    async with housed(tmp_path) as house:
+        house.put(STEMS, Thing(zip_of([Member("stem.wav", plain, deflated=True)]), pace=float(PIECE)))
+        await house.archives.directory(STEMS, 5.0)
+        opened = await house.archives.open(STEM)
+        await opened.read(Span(PIECE, PIECE + 1))
+        failures = 0
+        for _ in range(times):
+            _lose(tmp_path, len(plain))
+            try:
+                assert bytes(await opened.read(Span(0, 1))) == plain[:1]
+                assert bytes(await opened.read(Span(0, len(plain)))) == plain
+            except StoreError:
+                failures += 1
+        assert bool(failures) is (times > 1)
+        opened.close()
+        await trio.sleep(10)
+        opened = await house.archives.open(STEM)
+        assert bytes(await opened.read(Span(0, len(plain)))) == plain
+        opened.close()
