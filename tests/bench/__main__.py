@@ -31,6 +31,7 @@ from tests.bench.book import Page, Row
 from tests.bench.rows import ROWS
 
 _INTERRUPTED = 130
+_LINE = 300  # characters of a failure that the table has room for
 
 
 def main(words: Sequence[str]) -> int:
@@ -88,12 +89,20 @@ def _measure(bench: Bench, row: Row) -> Page:
     try:
         row.measure(bench, page)
     except (OSError, LookupError, RuntimeError, ValueError, subprocess.SubprocessError) as failed:
-        said = getattr(failed, "stderr", None) or ""
-        page.failures.append(" ".join(f"{type(failed).__name__}: {failed} {said}".split())[:300])
+        page.failures.append(_why(failed))
     print(
         f"{row.key}: {time.monotonic() - began:.0f} s {'; '.join(page.failures)}", file=sys.stderr, flush=True
     )
     return page
+
+
+def _why(failed: Exception) -> str:
+    """Say in a line what went wrong; of a program, its name and its last words."""
+    text = f"{type(failed).__name__}: {failed}"
+    if isinstance(failed, subprocess.CalledProcessError):
+        text = f"{failed.cmd[0]} ended with {failed.returncode}: {failed.stderr or ''}"
+    words = " ".join(text.replace("|", "/").split())
+    return words if len(words) <= _LINE else f"{words[: _LINE // 2]} … {words[-_LINE // 2 :]}"
 
 
 def _bring_out(folder: Path, out: Path | None) -> None:

@@ -19,7 +19,7 @@ from typing import Literal
 
 from musicfs.demo import Origins, Service
 from tests.bench.link import RATE, RTT, Link, link
-from tests.bench.mounts import TUNED, Httpdirfs, Mounted, Musicfs, Rclone, emptied
+from tests.bench.mounts import TUNED, Httpdirfs, Musicfs, Rclone, emptied
 from tests.bench.origin import BUCKET, Asked, Origin, origin
 from tests.bench.person import Steward
 
@@ -35,6 +35,10 @@ class Count:
     bytes: int = 0
     """Delivered to the readers over a long wire (heads included); without one, sent by the origin."""
     connections: int = 0
+
+    def to(self, part: str) -> list[Asked]:
+        """Give the requests whose path has this part."""
+        return [asked for asked in self.requests if part in asked.path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +107,9 @@ class Bench:
     def stage(self, name: str, fill: Callable[[Service, Path], None]) -> Stage:
         """Give the stage of that name; the first call makes it, filled by `fill(service, files)`."""
         if name not in self._stages:
-            folder = self.folder / name
-            (folder / "files").mkdir(parents=True)
+            folder = emptied(self.folder / name)
+            for place in ("mp3", BUCKET[1:]):
+                (folder / "files" / place).mkdir(parents=True)
             service = Service(clock=time.time)
             fill(service, folder / "files")
             source = self._stack.enter_context(origin(folder, service))
@@ -124,13 +129,9 @@ class Bench:
         """Give musicfs, cold unless it gets the home it had."""
         return Musicfs(home or self.home(), place.api, place.bucket, place.ca_file, **settings)
 
-    def peers(self, place: Place) -> list[Mounted]:
-        """Give the peers, cold, that read the clips' files over the same wire."""
-        return [self.rclone(place, mode) for mode in RCLONE] + [self.httpdirfs(place)]
-
-    def rclone(self, place: Place, mode: str, home: Path | None = None) -> Rclone:
-        """Give rclone in one of its modes."""
-        return Rclone(home or self.home(), place.bucket, mode, *RCLONE[mode], ca_file=place.ca_file)
+    def rclone(self, place: Place, mode: str, home: Path | None = None, url: str | None = None) -> Rclone:
+        """Give rclone in one of its modes, on the clips' files or on another folder of the origin."""
+        return Rclone(home or self.home(), url or place.bucket, mode, *RCLONE[mode], ca_file=place.ca_file)
 
     def httpdirfs(self, place: Place, cache: bool = True) -> Httpdirfs:
         """Give httpdirfs, with its cache or without."""

@@ -11,14 +11,30 @@ What must always be true: the same names each time; generated, never committed.
 from __future__ import annotations
 
 import os
+import subprocess
 import uuid
 from pathlib import Path
 
 from musicfs.demo import Service, wav_of_size
 from musicfs.demo.assets import Asset
+from musicfs.demo.byteservers import object_path
 from tests.bench.origin import BUCKET
 
 ACCOUNT = "ada@example.com"
+WAVS = 9
+SONGS = 40
+_PICTURE = (
+    "-f",
+    "lavfi",
+    "-i",
+    "nullsrc=size=500x500,geq=random(1)*255:128:128",
+    "-frames:v",
+    "1",
+    "-q:v",
+    "3",
+)
+_SECONDS = 165  # at 192 kbit/s: 4 MB, as a song has
+JOB_WAV = 4_000_000
 WAV = 50_000_000  # bytes: a song of 4:43 in 16-bit stereo, and the researched peers' size
 _CHUNK = 1 << 22
 
@@ -26,6 +42,11 @@ _CHUNK = 1 << 22
 def clip_id(kind: str, number: int = 0) -> str:
     """Give the uuid of a clip, the same each time."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"https://bench.example.org/{kind}/{number}"))
+
+
+def title(number: int) -> str:
+    """Give the title of a clip with a large wav."""
+    return f"Large {number}"
 
 
 def write(asset: Asset, path: Path) -> Path:
@@ -48,11 +69,59 @@ def link_to(source: Path, path: Path) -> None:
     os.link(source, path)
 
 
+def job_id(number: int) -> str:
+    """Give the item id of a TemPolor job, which is its folder's name."""
+    return f"{number:012x}"
+
+
+def handle(service: Service, uuid: str) -> str:
+    """Give the id by which the API knows a clip."""
+    clip = service.flow.clip(uuid)
+    assert clip is not None
+    return service.flow.handle(clip)
+
+
+def fill_songs(service: Service, files: Path) -> None:
+    """Put forty real songs into both services: 4 MB each, mp3 with cover, m4a with `moov` last."""
+    mp3, m4a = files / "mp3" / f"{clip_id('song')}.mp3", bucket_file(files, clip_id("song"), "m4a")
+    noise = ("-f", "lavfi", "-i", f"anoisesrc=duration={_SECONDS}:color=pink:seed=1:sample_rate=44100")
+    cover = files / "cover.jpg"
+    _ffmpeg(*_PICTURE, str(cover))
+    pictured = ("-i", str(cover), "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v", "attached_pic")
+    _ffmpeg(*noise, *pictured, "-b:a", "192k", str(mp3))
+    _ffmpeg(*noise, "-ac", "2", "-c:a", "aac", "-b:a", "192k", str(m4a))
+    for number in range(SONGS):
+        clip = clip_id("song", number)
+        service.add_clip(ACCOUNT, f"Song {number}", float(_SECONDS), clip)
+        job = service.add_job("100", f"Job {number}", float(_SECONDS), job_id(number))
+        if number:
+            link_to(mp3, mp3.with_name(f"{clip}.mp3"))
+            link_to(m4a, m4a.with_name(f"{clip}.m4a"))
+        link_to(mp3, files / object_path(job, "mp3")[1:])
+
+
+def _ffmpeg(*words: str) -> None:
+    command = ["ffmpeg", "-v", "error", "-y", *words]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+
+
+def fill_jobs(service: Service, files: Path) -> None:
+    """Put forty TemPolor songs into the catalogue, each a wav of a few megabytes."""
+    first: Path | None = None
+    for number in range(40):
+        job = service.add_job("100", f"Job {number}", 23.0, job_id(number))
+        path = files / object_path(job, "wav")[1:]
+        if first is None:
+            first = write(wav_of_size(JOB_WAV, "job"), path)
+        else:
+            link_to(first, path)
+
+
 def fill_wavs(service: Service, files: Path) -> None:
     """Put one clip with a large wav into the catalogue, and eight others that are the same file."""
     first = write(wav_of_size(WAV, "bench"), bucket_file(files, clip_id("wav"), "wav"))
-    for number in range(9):
+    for number in range(WAVS):
         clip = clip_id("wav", number)
-        service.add_clip(ACCOUNT, f"Large {number}", 283.0, clip)
+        service.add_clip(ACCOUNT, title(number), 283.0, clip)
         if number:
             link_to(first, bucket_file(files, clip, "wav"))

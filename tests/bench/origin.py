@@ -32,7 +32,7 @@ BUCKET = "/producer-app-public/clips"
 _PATIENCE = 10.0  # seconds until nginx has to answer, and to be gone
 
 _CONFIG = """
-daemon off; pid {run}/pid; worker_processes 1; error_log {run}/error.log warn;
+{user} daemon off; pid {run}/pid; worker_processes 1; error_log {run}/error.log warn;
 events {{ worker_connections 1024; }}
 http {{
     types {{ audio/mpeg mp3; audio/mp4 m4a; audio/wav wav; application/zip zip; }}
@@ -115,8 +115,7 @@ def _free_ports(count: int) -> list[int]:
 def origin(folder: Path, service: Service) -> Iterator[Origin]:
     """Serve the files below `folder`/files, and the service's API, for as long as the block lasts."""
     run, files = folder / "nginx", folder / "files"
-    for place in (run, files, files / "mp3", files / BUCKET[1:]):
-        place.mkdir(parents=True, exist_ok=True)
+    run.mkdir()
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(run / "ca.pem"))
     authority.issue_cert("127.0.0.1", "localhost").private_key_and_cert_chain_pem.write_to_path(
@@ -128,7 +127,13 @@ def origin(folder: Path, service: Service) -> Iterator[Origin]:
         listens = [f"listen 127.0.0.1:{port};" for port in plain]
         listens += [f"listen 127.0.0.1:{port} ssl;" for port in tls]
         config = _CONFIG.format(
-            run=run, files=files, service=loop.api_url.rpartition(":")[2], listens=" ".join(listens)
+            user="user root;"
+            if os.geteuid() == 0
+            else "",  # Its workers would else be nobody, who sees nothing.
+            run=run,
+            files=files,
+            service=loop.api_url.rpartition(":")[2],
+            listens=" ".join(listens),
         )
         (run / "nginx.conf").write_text(config)
         with _nginx(run, plain[0]):

@@ -102,6 +102,7 @@ def go_on_as_user(words: Sequence[str], folder: Path) -> int | None:
     ours, theirs = socket.socketpair()
     with ours, _device_for_all():
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # The child hears it too, cleans up and ends.
+        signal.signal(signal.SIGTERM, lambda *_: child.terminate())
         child = subprocess.Popen(
             [*_as(user), "/bin/sh", "-c", 'exec "$0" "$@"', *program, "-m", "tests.bench", *words],
             env=_environ(folder, extra, theirs.fileno()),

@@ -45,13 +45,34 @@ def read_whole(path: Path, size: int, piece: int = MIB) -> float:
     return seconds
 
 
-def read_at(path: Path, place: int, size: int) -> float:
-    """Open, read some bytes, close, and give the seconds until the bytes were there."""
+def read_kept(path: Path, kept: memoryview) -> float:
+    """Read a file into memory as large as itself, and give the seconds without opening.
+
+    A loop into one small buffer would measure the processor's caches, which a program that keeps what it
+    reads does not live in.
+    """
+    place = 0
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        began = time.perf_counter()
+        while place < len(kept) and (count := os.preadv(fd, [kept[place : place + MIB]], place)):
+            place += count
+        seconds = time.perf_counter() - began
+    finally:
+        os.close(fd)
+    if place != len(kept):
+        raise RuntimeError(f"{path.name} gave {place} bytes of {len(kept)}")
+    return seconds
+
+
+def read_at(path: Path, place: int, size: int, hold: float = 0.0) -> float:
+    """Open, read some bytes, give the seconds until they were there; the file stays open for `hold` more."""
     began = time.perf_counter()
     fd = os.open(path, os.O_RDONLY)
     try:
         found = len(os.pread(fd, size, place))
         seconds = time.perf_counter() - began
+        time.sleep(hold)
     finally:
         os.close(fd)
     if found != size:

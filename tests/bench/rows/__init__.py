@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.bench.book import Row
-from tests.bench.rows import wav
+from tests.bench.rows import copying, folders, reading, wav
 
-ROWS: tuple[Row, ...] = (*wav.ROWS,)
+ROWS: tuple[Row, ...] = (*wav.ROWS, *reading.ROWS, *folders.ROWS, *copying.ROWS, folders.ASKED)
