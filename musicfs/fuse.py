@@ -4,8 +4,7 @@ How it thinks: every handler is behind one wall. In pyfuse3 anything but FUSEErr
 ends the mount, so the wall turns the family into its errno, everything else into EIO with a traceback in
 the log, and gives each request its deadline. Names are bytes here and nowhere else. pyfuse3's session
 loop reads the device with a blocking read after trio has said that it is readable; if the client that
-asked has been killed in between, the read blocks the whole loop. So the readiness is asked again, by
-poll, with nothing between the question and the read (research/fuse-trio-httpx.md §1.8).
+asked has been killed in between, the read blocks the whole loop; `readiness` sees to that.
 
 What must always be true: no handler waits longer than the deadline; nothing here decides anything; only
 `invalidate_entry_async` and `invalidate_inode(attr_only=True)` are called on the loop, others can
@@ -18,7 +17,6 @@ import errno
 import functools
 import logging
 import os
-import select
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -29,6 +27,7 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FUSEError, InodeT, R
 from musicfs.core.tree import Entry, Node
 from musicfs.errors import MusicfsError, NoSuchEntry, TooSlow, UnknownHandle, UpstreamError, errno_for
 from musicfs.filesystem import NEGATIVE, Attributes, Filesystem, title
+from musicfs.readiness import Trio
 
 log = logging.getLogger("musicfs.fuse")
 
@@ -268,38 +267,6 @@ def invalidate_name(parent: int, name: str) -> None:
     pyfuse3.invalidate_entry_async(InodeT(parent), os.fsencode(name), ignore_enoent=True)
 
 
-class _Polling:
-    """trio.lowlevel for pyfuse3's session loop, asking again before it trusts a readiness."""
-
-    def __init__(self) -> None:
-        self.gone = trio.Event()
-        """Set once the kernel has ended the connection: the mount was taken away, nobody waits any more."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(trio.lowlevel, name)
-
-    async def wait_readable(self, fd: int) -> None:
-        """Return only when a read would find something at this very moment."""
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
-        while True:
-            await trio.lowlevel.wait_readable(fd)
-            for _, state in poll.poll(0):
-                if state & select.POLLERR:
-                    self.gone.set()
-                return
-
-
-class _Trio:
-    """trio for pyfuse3, with `_Polling` in the place of `lowlevel`."""
-
-    def __init__(self) -> None:
-        self.lowlevel = _Polling()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(trio, name)
-
-
 def connect(kernel: Kernel, mountpoint: str, options: set[str]) -> None:
     """Make the kernel mount.
 
@@ -307,7 +274,7 @@ def connect(kernel: Kernel, mountpoint: str, options: set[str]) -> None:
         RuntimeError: libfuse would not.
     """
     # The hook pyfuse3.asyncio uses itself: the module's global `trio` is what its session loop waits with.
-    pyfuse3.trio = _Trio()  # type: ignore[attr-defined]
+    pyfuse3.trio = Trio()  # type: ignore[attr-defined]
     pyfuse3.init(kernel, mountpoint, options)
 
 
@@ -328,4 +295,5 @@ def stop() -> None:
 
 def disconnect(unmount: bool) -> None:
     """End the session; `unmount` lazily takes the mount away, whoever still uses it."""
+    pyfuse3.trio.lowlevel.calm()  # type: ignore[attr-defined]
     pyfuse3.close(unmount=unmount)

@@ -27,6 +27,7 @@ FLOORS = {
     "providers": 3,
     "callers": 3,
     "host": 3,
+    "readiness": 3,
     "flights": 3,
     "catalog": 4,
     "content": 4,

@@ -1,0 +1,79 @@
+"""The way to the kernel's device: no readiness is trusted twice, and no read blocks the process for long."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+import trio
+
+from musicfs.readiness import ALARM, Readiness
+
+LIBC = ctypes.PyDLL(None, use_errno=True)
+"""Calls C as pyfuse3 does: with the interpreter's lock held, and no second try after an interruption."""
+
+
+@pytest.fixture
+def readiness() -> Iterator[Readiness]:
+    """Give SIGALRM back afterwards."""
+    before = signal.getsignal(signal.SIGALRM)
+    made = Readiness()
+    yield made
+    made.calm()
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A line with two ends."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.mark.trio
+async def test_a_read_of_what_is_gone_is_interrupted(
+    readiness: Readiness, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """A read that blocks, because what was there has been taken back, ends with EINTR within two alarms."""
+    ours, theirs = pair
+    theirs.send(b"x")
+    await readiness.wait_readable(ours.fileno())
+    ours.recv(1)  # as the kernel takes back the request of a client that was killed
+    began = time.monotonic()
+    assert LIBC.read(ours.fileno(), ctypes.create_string_buffer(1), 1) == -1
+    assert ctypes.get_errno() == errno.EINTR
+    assert time.monotonic() - began < 5 * ALARM
+
+
+@pytest.mark.trio
+async def test_no_alarm_while_nobody_asks(
+    readiness: Readiness, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """While the loop waits no alarm is set: an idle mount wakes nobody."""
+    ours, theirs = pair
+    theirs.send(b"x")
+    await readiness.wait_readable(ours.fileno())
+    assert signal.getitimer(signal.ITIMER_REAL)[1] == pytest.approx(ALARM)
+    ours.recv(1)
+    with trio.move_on_after(0.05):
+        await readiness.wait_readable(ours.fileno())
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+@pytest.mark.trio
+async def test_a_closed_connection_is_told(readiness: Readiness) -> None:
+    """An end of the connection (POLLERR) is told once and for all."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with trio.fail_after(5):
+        await trio.lowlevel.wait_writable(writing)
+        await readiness.wait_readable(writing)
+    os.close(writing)
+    assert readiness.gone.is_set()
