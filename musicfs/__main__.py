@@ -1,46 +1,50 @@
 """The front door: arguments in, an exit code out.
 
-How it thinks: the table below names every verb; each is a file in `commands/`. A failure of our own family
-is one sentence on stderr and the code that belongs to it; anything else is a mistake of ours and is logged
-whole, scrubbed like every line.
+How it thinks: the table below names every verb; each is a file in `commands/`, and only the one that was
+asked for is loaded. A failure of our own family is one sentence on stderr and the code that belongs to it;
+anything else is a mistake of ours and is logged whole, scrubbed like every line.
 What must always be true: nothing is printed to stdout but a verb's result.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Protocol
 
 from musicfs import __version__
-from musicfs.commands import (
-    cache,
-    config,
-    demo,
-    doctor,
-    exits,
-    forget,
-    login,
-    logs,
-    mount,
-    page,
-    status,
-    umount,
-    warm,
-    why,
-)
+from musicfs.commands import exits, options, page, sentence
 from musicfs.errors import MusicfsError
 
-VERBS = (demo, login, mount, umount, status, why, warm, cache, forget, config, doctor)
+VERBS = (
+    *("demo", "login", "mount", "umount", "status", "why"),
+    *("warm", "cache", "forget", "config", "doctor"),
+)
 
 log = logging.getLogger("musicfs")
 
 
-def parser() -> argparse.ArgumentParser:
-    """Describe the whole command line."""
+class Verb(Protocol):
+    """A file in `commands/`."""
+
+    def add(self, verbs: options.Verbs) -> None:
+        """Describe the verb."""
+        ...
+
+
+def verbs_for(argv: Sequence[str]) -> list[Verb]:
+    """Load the verb that a command line begins with; every verb if it begins with none."""
+    wanted = argv[:1] if argv and argv[0] in VERBS else VERBS
+    return [importlib.import_module(f"musicfs.commands.{name}") for name in wanted]
+
+
+def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """Describe the command line, as far as these arguments need it."""
     top = argparse.ArgumentParser(
         prog="musicfs",
         description="Your Flow Music and TemPolor songs as a read-only folder.",
@@ -49,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"musicfs {__version__}")
     verbs = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for verb in VERBS:
+    for verb in verbs_for(argv):
         verb.add(verbs)
     return top
 
@@ -62,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A path may hold bytes that are not text.
         sys.stdout.reconfigure(errors="backslashreplace")
-    args = parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    args = parser(argv).parse_args(argv)
     try:
         code: int = args.run(args, os.environ)
         sys.stdout.flush()
@@ -84,9 +89,7 @@ def _explain(failure: Exception) -> int:
     if not isinstance(failure, MusicfsError):
         log.critical("stopped by a mistake in musicfs itself", exc_info=failure)
         return exits.UNEXPECTED
-    print(logs.scrub(f"musicfs: {failure}"), file=sys.stderr)
-    if failure.remedy:
-        print(f"musicfs: {failure.remedy}", file=sys.stderr)
+    print(f"musicfs: {sentence.of(failure)}", file=sys.stderr)
     return exits.code_for(failure)
 
 

@@ -11,6 +11,7 @@ What must always be true: only this module knows everybody; the process ends wit
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -193,6 +194,8 @@ class _House:
             self.files.content.crowded(_CROWD)
         host.sd_notify(os.environ, "READY=1")
         log.info("mounted on %s", mountpoint)
+        gc.enable()
+        await trio.to_thread.run_sync(self._wire.build)
 
     def _takes(self) -> int:
         """Say how much of the cache is not pinned, in bytes."""

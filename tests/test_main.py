@@ -46,6 +46,21 @@ def test_help_loads_neither_trio_nor_pyfuse3() -> None:
     assert done.stdout == "[]\n"
 
 
+def test_a_verb_is_loaded_alone() -> None:
+    """`mount` does not load the other verbs, nor the demo, an HTTP stack or TLS before it has mounted."""
+    program = (
+        "import sys; from musicfs import __main__ as front; front.parser(['mount', '/x']); "
+        "import musicfs.mount; "
+        "print(sorted(name for name in sys.modules if name.startswith(("
+        "'musicfs.commands.', 'musicfs.demo', 'httpcore', 'rich'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    named = {name for name in done.stdout.strip("[]\n").replace("'", "").split(", ") if name}
+    assert named == {
+        f"musicfs.commands.{name}" for name in ("exits", "logs", "mount", "options", "page", "sentence", "start")
+    }
+
+
 def fails(failure: BaseException) -> Any:
     """Make a verb that fails in one way."""
 
@@ -63,8 +78,8 @@ def fails(failure: BaseException) -> Any:
 @pytest.mark.parametrize(
     ("failure", "code", "said"),
     [
-        (StoreFull("no room in /c"), 73, "musicfs: no room in /c\nmusicfs: Free some disk space"),
-        (ExceptionGroup("n", [ExceptionGroup("m", [StoreFull("no room")])]), 73, "musicfs: no room\n"),
+        (StoreFull("no room in /c"), 73, "musicfs: no room in /c; free some disk space or raise the cache"),
+        (ExceptionGroup("n", [ExceptionGroup("m", [StoreFull("no room")])]), 73, "musicfs: no room; free"),
         (StoreFull("at https://x?auth_key=1-abc"), 73, "auth_key=***"),
         (KeyboardInterrupt(), 130, ""),
     ],
@@ -77,7 +92,7 @@ def test_failures_end_in_a_sentence(
     said: str,
 ) -> None:
     """Ours, also wrapped by nurseries, and Ctrl-C."""
-    monkeypatch.setattr(front, "VERBS", (fails(failure),))
+    monkeypatch.setattr(front, "verbs_for", lambda argv: [fails(failure)])
     assert front.main(["fail"]) == code
     written = capsys.readouterr()
     assert written.out == ""
@@ -88,7 +103,7 @@ def test_failures_end_in_a_sentence(
 @pytest.mark.expected_log("CRITICAL musicfs: stopped by a mistake in musicfs itself")
 def test_any_other_failure_is_logged_and_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake of ours is not swallowed."""
-    monkeypatch.setattr(front, "VERBS", (fails(ZeroDivisionError("x")),))
+    monkeypatch.setattr(front, "verbs_for", lambda argv: [fails(ZeroDivisionError("x"))])
     assert front.main(["fail"]) == 1
 
 
@@ -115,5 +130,5 @@ def talkative(front: Any) -> None:
         def add(verbs: Any) -> None:
             verbs.add_parser("talk").set_defaults(run=run)
 
-    front.VERBS = (Verb,)
+    front.verbs_for = lambda argv: [Verb]
     sys.exit(front.main(["talk"]))

@@ -9,6 +9,7 @@ refused.
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,8 @@ def serve(
     loaded: config.Loaded, paths: config.Paths, mountpoint: Path, token: config.Token, *, demo: bool
 ) -> int:
     """Mount and serve until unmounted; the exit code."""
+    # Nothing that is loaded now is garbage: to look through it again and again takes a tenth of the start.
+    gc.disable()
     from musicfs import mount
 
     return mount.run(loaded.settings, paths, mountpoint, token, demo)

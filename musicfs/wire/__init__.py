@@ -1,7 +1,8 @@
 """Bytes on the network: the only room that knows httpx, status codes on the byte servers, retries and hosts.
 
     sockets     one connection, plain or under TLS: all that is there a read
-    transport   the doors requests leave by: GET only, token to one origin, addresses checked at connect
+    doors       what requests leave by: GET only, token to one origin
+    transport   the network below them: addresses checked at connect; built when it is first needed
     headers     pure: what Content-Range, Retry-After, ETag … say
     gate        per host: connections, who is down, who asked for quiet, how many retries are left
     talk        conversations with the API: a provider's generator driven to its noun
@@ -10,11 +11,11 @@
 What must always be true: foreign exceptions end here; every wait has an end; nothing but GET leaves.
 """
 
+from musicfs.wire.doors import Doors
 from musicfs.wire.gate import Gates, Patience
 from musicfs.wire.headers import Head
 from musicfs.wire.pull import Sink, Source
 from musicfs.wire.tally import Tally
-from musicfs.wire.transport import Doors
 from musicfs.wire.wire import Wire
 
 __all__ = ["Doors", "Gates", "Head", "Patience", "Sink", "Source", "Tally", "Wire"]

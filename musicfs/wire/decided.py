@@ -7,7 +7,7 @@ from urllib.request import getproxies
 
 from musicfs.config import Settings, Token
 from musicfs.errors import ConfigError
-from musicfs.wire.transport import Doors
+from musicfs.wire.doors import Doors
 
 
 def doors_as(settings: Settings, token: Token) -> Doors:

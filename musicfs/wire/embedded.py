@@ -13,7 +13,7 @@ import trio
 
 from musicfs.demo import Close, Pause, Reset, Service, Stall, Step
 from musicfs.errors import Misbehaved, TooSlow, Unreachable
-from musicfs.wire.transport import Doors
+from musicfs.wire.doors import Doors
 
 
 def doors_to(service: Service, token: str, aside: bool = False) -> Doors:

@@ -34,12 +34,12 @@ from musicfs.errors import (
     Unreachable,
     UpstreamError,
 )
-from musicfs.model import Locator, Span
+from musicfs.model import Locator
 from musicfs.wire import headers
+from musicfs.wire.doors import Doors, origin_of
 from musicfs.wire.gate import Gate, Gates, Patience
 from musicfs.wire.headers import Head
 from musicfs.wire.pace import Pace
-from musicfs.wire.transport import Doors, origin_of
 
 log = logging.getLogger("musicfs.wire")
 
@@ -66,7 +66,7 @@ class Sink(Protocol):
     """Who takes the bytes."""
 
     at: int
-    """Offset of the next byte wanted."""
+    """Offset of the next byte wanted; below zero it counts from the end, wherever that is."""
     stop: int | None
     """Offset after the last byte wanted; None = up to the end, wherever it is."""
 
@@ -124,7 +124,7 @@ class Puller:
                 await self._request(locator, source.form, sink, patience, timing)
                 return
             except _Beyond as told:
-                sink.stop = told.total
+                sink.at, sink.stop = headers.start_of(sink.at, told.total), told.total
             except LinkDead as dead:
                 source.expire(locator)
                 if renewed and sink.at - gained < _USEFUL:
@@ -203,9 +203,7 @@ class Puller:
         """Send the request, follow redirects, give the answer's head."""
         client = self._doors.api if locator.authorised else self._doors.bytes
         url = httpx.URL(self._doors.origin + locator.url) if locator.authorised else _url(locator.url)
-        wanted = {}
-        if sink.stop is not None:
-            wanted["Range"] = headers.range_header(Span(sink.at, sink.stop))
+        wanted = headers.range_header(sink.at, sink.stop)
         for _ in range(_HOPS):
             gate = self._gates.of(origin_of(url))
             kind = "mp3" if locator.authorised else "range" if wanted else "whole"
@@ -304,7 +302,7 @@ def _checked(answer: httpx.Response, locator: Locator, sink: Sink) -> Head:
     if status == 200:
         return Head(0, announced, False, headers.validator(answer.headers, announced), announced)
     found = headers.content_range(answer.headers.get("content-range"))
-    if found is None or found.span is None or found.span.start != sink.at:
+    if found is None or found.span is None or found.span.start != headers.start_of(sink.at, found.total):
         raise Misbehaved("Content-Range is not the range that was asked for")
     if sink.stop is not None and found.span.stop > sink.stop:
         raise Misbehaved("Content-Range is longer than the range that was asked for")
@@ -316,7 +314,7 @@ def _checked(answer: httpx.Response, locator: Locator, sink: Sink) -> Head:
 
 def _unsatisfied(answer: httpx.Response, sink: Sink) -> Exception:
     found = headers.content_range(answer.headers.get("content-range"))
-    if found is not None and found.total is not None and sink.at < found.total < (sink.stop or 0):
+    if found is not None and found.total and (sink.at < found.total < (sink.stop or 0) or sink.at < 0):
         # The first request is made without knowing the length; it is asked again for what there is.
         return _Beyond(found.total)
     if found is not None and found.total and sink.at >= found.total:

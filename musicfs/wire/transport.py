@@ -1,11 +1,8 @@
-"""The doors by which requests leave, and the only place where they can.
+"""The way out: httpcore's pool, on a network that looks at each address before it connects.
 
-How it thinks: a door is an httpx transport with a rule. Whatever any line of this program asks for, the
-door refuses every method but GET, the API's door refuses every origin but the API's own and adds the
-token there, and the byte servers' door refuses a request that carries credentials. Under the doors lies
-httpcore's pool on a network of our own, which resolves a name first and then looks at each address it
-would connect to: private, loopback and link-local ones are refused unless the API itself lives there, so
-a URL in an answer cannot point into the user's network. Plain http only reaches loopback.
+How it thinks: below the doors (`doors.py`) lies httpcore's pool on a network of our own, which resolves a
+name first and then looks at each address it would connect to: private, loopback and link-local ones are
+refused unless the API itself lives there, so a URL in an answer cannot point into the user's network.
 
 What must always be true: httpcore's and the socket's failures leave here as `musicfs.errors`.
 The pool has no limit of its own (`max_connections=None`): httpcore 1.0.9 leaks slots when a waiter of the
@@ -18,13 +15,13 @@ import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpcore
 import httpx
 import trio
 
 from musicfs.errors import Misbehaved, Rejected, Unreachable
+from musicfs.wire.doors import LOOPBACK
 from musicfs.wire.sockets import Plain, within
 
 _KEEP_ALIVE = 75.0  # seconds; the 5 s default costs a handshake per seek (fuse-trio-httpx.md §4.2)
@@ -162,89 +159,7 @@ class _Body(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
-class Doors:
-    """The two clients: the API's, with the token for its own origin, and the byte servers', with nothing."""
-
-    def __init__(self, api_url: str, token: str, inner: httpx.AsyncBaseTransport) -> None:
-        self.origin = origin_of(httpx.URL(api_url))
-        self.api = _client(_ApiDoor(self.origin, token, inner))
-        self.bytes = _client(_BytesDoor(inner))
-        self._inner = inner
-
-    @property
-    def busy(self) -> int:
-        """How many connections are in use; the service within this process has none."""
-        return self._inner.busy if isinstance(self._inner, Pool) else 0
-
-    @classmethod
-    def to_the_world(
-        cls, api_url: str, media_url: str, token: str, ca_file: str | None, proxy: str | None
-    ) -> Doors:
-        """Build the doors to the real network."""
-        return cls(api_url, token, real_network(api_url, media_url, ca_file, proxy))
-
-    async def aclose(self) -> None:
-        """Close both."""
-        await self.api.aclose()
-        await self.bytes.aclose()
-
-
-class _ApiDoor(httpx.AsyncBaseTransport):
-    def __init__(self, origin: str, token: str, inner: httpx.AsyncBaseTransport) -> None:
-        self._origin, self._token, self._inner = origin, token, inner
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        _only_get(request)
-        if origin_of(request.url) != self._origin:
-            raise Rejected("the token goes to the API's own origin only")
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return await self._inner.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-class _BytesDoor(httpx.AsyncBaseTransport):
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
-        self._inner = inner
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        _only_get(request)
-        if "authorization" in request.headers or "cookie" in request.headers or request.url.userinfo:
-            raise Rejected("credentials do not go to byte servers")
-        if request.url.scheme != "https" and request.url.host not in LOOPBACK:
-            raise Rejected("the link is not https")
-        return await self._inner.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-
-def _only_get(request: httpx.Request) -> None:
-    if request.method != "GET":
-        raise Rejected("only GET leaves this house")
-
-
-def _client(door: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        transport=door,
-        trust_env=False,
-        follow_redirects=False,
-        # Cookies that servers set are not kept: the next request would carry them and be refused at the door.
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        headers={"User-Agent": "musicfs", "Accept-Encoding": "identity", "Accept": "*/*"},
-    )
-
-
-def origin_of(url: httpx.URL) -> str:
-    """Name a URL's origin, default ports included."""
-    port = url.port or {"https": 443, "http": 80}.get(url.scheme, 0)
-    return f"{url.scheme}://{url.host}:{port}"
-
-
-def real_network(
-    api_url: str, media_url: str, ca_file: str | None, proxy: str | None = None
-) -> httpx.AsyncBaseTransport:
+def real_network(api_url: str, media_url: str, ca_file: str | None, proxy: str | None = None) -> Pool:
     """Build the way to the real world, through an http(s) `proxy` if one is given.
 
     The hosts the user named in the settings may live at private addresses; nobody else's may. Where the API
@@ -258,9 +173,6 @@ def real_network(
     if proxy:
         inside.add(httpx.URL(proxy).host)
     return Pool(Network(inside), tls, proxy)
-
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @contextmanager

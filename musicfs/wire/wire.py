@@ -11,7 +11,6 @@ httpx.md §4.2).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import quote, urlencode
@@ -23,10 +22,10 @@ from musicfs.core.answers import failure
 from musicfs.errors import Misbehaved, Rejected, Throttled, TooSlow, Unreachable, UpstreamError
 from musicfs.model import Conversation, Reply, Request
 from musicfs.wire import headers
+from musicfs.wire.doors import Doors
 from musicfs.wire.gate import Gates, Patience
 from musicfs.wire.pull import Puller, Sink, Source, Timing
 from musicfs.wire.tally import Tally
-from musicfs.wire.transport import Doors
 
 T = TypeVar("T")
 
@@ -52,6 +51,10 @@ class Wire:
     def gauges(self) -> dict[str, int]:
         """Count what is zero when nothing is asked: requests under way, connections that carry one."""
         return {"requests": self.gates.busy(), "connections": self._doors.busy}
+
+    def build(self) -> None:
+        """Build the way out before somebody waits for it; to be run in a thread."""
+        self._doors.build()
 
     def patience(self, background: bool = False, once: bool = False) -> Patience:
         """Give what one piece of work may spend.

@@ -18,7 +18,8 @@ from musicfs.demo import Cut, Framing, Response, Role, Service, Stall, wav_of
 from musicfs.errors import Misbehaved, Rejected, TooSlow, Unreachable, UpstreamError
 from musicfs.model import Locator, Request
 from musicfs.wire import Doors, Wire
-from musicfs.wire.transport import origin_of, public
+from musicfs.wire.doors import origin_of
+from musicfs.wire.transport import public
 from tests.loopback import Loopback, serving
 from tests.wire.test_talk import asking
 from tests.world import API, LOOSE_ENDS, NOW, TOKEN, Bucket, Fixed, Scripted, ok

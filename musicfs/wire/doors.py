@@ -1,0 +1,167 @@
+"""The doors by which requests leave, and the only place where they can.
+
+How it thinks: a door is an httpx transport with a rule. Whatever any line of this program asks for, the
+door refuses every method but GET, the API's door refuses every origin but the API's own and adds the
+token there, and the byte servers' door refuses a request that carries credentials. Plain http only reaches
+loopback. What lies below (`transport.py`) is built when it is first needed: a mount answers without it.
+
+What must always be true: no request leaves but through one of these two doors.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Protocol
+
+import httpx
+
+from musicfs.errors import Rejected
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Network(Protocol):
+    """The way out."""
+
+    @property
+    def busy(self) -> int:
+        """How many connections are in use."""
+        ...
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Carry one request out and its answer's head in."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class Later(httpx.AsyncBaseTransport):
+    """A network that is built when it is first needed, once."""
+
+    def __init__(self, build: Callable[[], Network]) -> None:
+        self._build, self._built = build, threading.Lock()
+        self._network: Network | None = None
+
+    @property
+    def busy(self) -> int:
+        """How many connections are in use."""
+        return self._network.busy if self._network is not None else 0
+
+    def build(self) -> Network:
+        """Build it, or wait for the thread that does."""
+        with self._built:
+            if self._network is None:
+                self._network = self._build()
+            return self._network
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Carry one request out and its answer's head in."""
+        return await (self._network or self.build()).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._network is not None:
+            await self._network.aclose()
+
+
+class Doors:
+    """The two clients: the API's, with the token for its own origin, and the byte servers', with nothing."""
+
+    def __init__(self, api_url: str, token: str, inner: httpx.AsyncBaseTransport) -> None:
+        self.origin = origin_of(httpx.URL(api_url))
+        self.api = _client(_ApiDoor(self.origin, token, inner))
+        self.bytes = _client(_BytesDoor(inner))
+        self._inner = inner
+
+    @property
+    def busy(self) -> int:
+        """How many connections are in use; the service within this process has none."""
+        return self._inner.busy if isinstance(self._inner, Later) else 0
+
+    @classmethod
+    def to_the_world(
+        cls, api_url: str, media_url: str, token: str, ca_file: str | None, proxy: str | None
+    ) -> Doors:
+        """Build the doors to the real network, through an http(s) `proxy` if one is given.
+
+        Raises:
+            OSError, ssl.SSLError: `ca_file` cannot be used.
+        """
+
+        def build() -> Network:
+            # httpcore and the system's certificates cost a start 50 ms, and a cached song never needs them.
+            from musicfs.wire.transport import real_network
+
+            return real_network(api_url, media_url, ca_file, proxy)
+
+        network = Later(build)
+        if ca_file is not None:
+            network.build()  # a file that the user named is tried before the mount says that it is ready
+        return cls(api_url, token, network)
+
+    def build(self) -> None:
+        """Build the way out before it is needed; takes some 50 ms, so best in a thread."""
+        if isinstance(self._inner, Later):
+            self._inner.build()
+
+    async def aclose(self) -> None:
+        """Close both."""
+        await self.api.aclose()
+        await self.bytes.aclose()
+
+
+class _ApiDoor(httpx.AsyncBaseTransport):
+    def __init__(self, origin: str, token: str, inner: httpx.AsyncBaseTransport) -> None:
+        self._origin, self._token, self._inner = origin, token, inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        _only_get(request)
+        if origin_of(request.url) != self._origin:
+            raise Rejected("the token goes to the API's own origin only")
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _BytesDoor(httpx.AsyncBaseTransport):
+    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+        self._inner = inner
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        _only_get(request)
+        if "authorization" in request.headers or "cookie" in request.headers or request.url.userinfo:
+            raise Rejected("credentials do not go to byte servers")
+        if request.url.scheme != "https" and request.url.host not in LOOPBACK:
+            raise Rejected("the link is not https")
+        return await self._inner.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _only_get(request: httpx.Request) -> None:
+    if request.method != "GET":
+        raise Rejected("only GET leaves this house")
+
+
+def _client(door: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=door,
+        trust_env=False,
+        follow_redirects=False,
+        # Cookies that servers set are not kept: the next request would carry them and be refused at the door.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        headers={"User-Agent": "musicfs", "Accept-Encoding": "identity", "Accept": "*/*"},
+    )
+
+
+def origin_of(url: httpx.URL) -> str:
+    """Name a URL's origin, default ports included."""
+    port = url.port or {"https": 443, "http": 80}.get(url.scheme, 0)
+    return f"{url.scheme}://{url.host}:{port}"
