@@ -62,6 +62,10 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+NO_URLS: dict[str, str] = {}
+"""Of the songs that carry none: one for all, where each its own would be 64 bytes a song. Never changed."""
+
+
 class Song(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One clip or job, as a listing or a record shows it. Everything but the identity may be missing."""
 
@@ -80,7 +84,7 @@ class Song(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     updated: float | None = None
     """Seconds since the epoch of the record's last change, if the service says."""
     state: State = State.READY
-    urls: dict[str, str] = {}
+    urls: dict[str, str] = msgspec.field(default_factory=lambda: NO_URLS)
     """Form → URL where a list or record carried one. Secrets: some are signed."""
 
     def __repr__(self) -> str:

@@ -59,8 +59,8 @@ class Standing:
     """Account → why it could not be read at the last refresh; never printed with its name."""
     doubted: dict[str, set[str]] = field(default_factory=dict)
     """Account → songs that a pass lacked which was not believed."""
-    shown: set[str] = field(default_factory=set)
-    """The songs whose names are listed."""
+    shown: int = 0
+    """A fingerprint of the songs whose names are listed."""
     changed_ns: int = 0
     """When its listed names last changed, in nanoseconds since the epoch."""
 
@@ -91,7 +91,7 @@ class Catalog(Songs):
             changed = memory.mark(f"complete:{slug}")
             standing.complete = changed is not None
             standing.changed_ns = int(changed or wall() * 1e9)
-            standing.shown = {row.song.ident for row in self.rows(slug)}
+            standing.shown = self._fingerprint(slug)
 
     async def record(self, service: str, handle: str) -> SongRow:
         """Ask for one thing by its full id.
@@ -232,9 +232,16 @@ class Catalog(Songs):
     async def _show(self, service: str, changed: list[SongRow]) -> None:
         if changed:
             await self.keep(changed)
-            standing, shown = self.standing[service], {row.song.ident for row in self.rows(service)}
+            standing, shown = self.standing[service], self._fingerprint(service)
             if shown != standing.shown:
                 standing.shown, standing.changed_ns = shown, int(self._wall() * 1e9)
+
+    def _fingerprint(self, service: str) -> int:
+        """Sum up whose names are listed; a clash, one in 2^64, would leave a folder's time as it was."""
+        found = 0
+        for row in self.rows(service):
+            found ^= hash(row.song.ident)
+        return found
 
     async def _follow_by_id(self, service: str) -> None:
         """Ask by id for TemPolor's songs that no page shows: unfinished ones, and ones that seem gone.

@@ -20,7 +20,7 @@ import msgspec
 
 from musicfs.core.answers import check, decode
 from musicfs.errors import Misbehaved, NotFinished, Withdrawn
-from musicfs.model import Account, Conversation, Form, Locator, Page, Provider, Request, Song
+from musicfs.model import NO_URLS, Account, Conversation, Form, Locator, Page, Provider, Request, Song
 
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 # Parsed from both ends: the e-mail address between may hold '-', '+' and '.' (upstream-api.md §2.1).
@@ -173,7 +173,7 @@ def _song(raw: msgspec.Raw, account: str) -> Song | None:
         title=clip.title,
         duration=clip.duration_s,
         created=_moment(clip.created_at),
-        urls={form: url for form, url in offered if url},
+        urls={form: url for form, url in offered if url} or NO_URLS,
     )
 
 

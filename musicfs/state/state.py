@@ -108,7 +108,7 @@ class State:
         for row, (birth, mtime_ns, name, parent) in zip(rows, await self._write(work), strict=True):
             row.birth, row.mtime_ns = birth, mtime_ns
             row.name, row.parent = row.name or name, row.parent or parent
-            self._contents.songs[row.song.service, row.song.ident] = row
+            self._contents.songs[row.birth] = row
 
     async def save_files(self, files: dict[str, Known]) -> None:
         """Write what is known of files."""
