@@ -13,6 +13,7 @@ Ctrl-C too; the exit code is 0 if every row that was asked for could be measured
 from __future__ import annotations
 
 import argparse
+import compileall
 import getpass
 import os
 import shutil
@@ -25,7 +26,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.bench import person, report
+import musicfs
+from tests.bench import chart, person, report
 from tests.bench.bench import Bench
 from tests.bench.book import Page, Row
 from tests.bench.rows import ROWS
@@ -41,6 +43,9 @@ def main(words: Sequence[str]) -> int:
         print("\n".join(f"{row.key:14}{row.work}" for row in ROWS))
         return 0
     told = os.environ.get("MUSICFS_BENCH_FOLDER")
+    if told is None:
+        # An ordinary user may not write beside the sources, and would compile them at every start.
+        compileall.compile_dir(Path(musicfs.__file__).parent, quiet=2)
     folder = Path(told or tempfile.mkdtemp(prefix="musicfs-bench-", dir=options.dir))
     try:
         if told is None and os.geteuid() == 0 and not options.stay_root:
@@ -77,6 +82,7 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     out = folder / "out"
     out.mkdir(exist_ok=True)
     (out / "bench.md").write_text(text + "\n")
+    (out / "bench.svg").write_text(chart.draw(pages))
     report.write_json(pages, about, out / "bench.json")
     if "MUSICFS_BENCH_FOLDER" not in os.environ:
         _bring_out(folder, options.out)

@@ -47,6 +47,8 @@ class Mounted:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.path = home / "mnt"
+        self.extra: dict[str, str] = {}
+        """More for its environment."""
         self.took = 0.0
         """Seconds from the start of the program to the first answer of the mount."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -70,7 +72,7 @@ class Mounted:
         with (self.home / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "TERM", *self.command()],
-                env={**kept, "HOME": str(self.home), "LC_ALL": "C.UTF-8", **self.environ()},
+                env={**kept, "HOME": str(self.home), "LC_ALL": "C.UTF-8", **self.environ(), **self.extra},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

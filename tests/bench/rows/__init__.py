@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from tests.bench.book import Row
-from tests.bench.rows import copying, folders, reading, wav
+from tests.bench.rows import copying, folders, process, reading, stems, wav
 
-ROWS: tuple[Row, ...] = (*wav.ROWS, *reading.ROWS, *folders.ROWS, *copying.ROWS, folders.ASKED)
+ROWS: tuple[Row, ...] = (
+    *wav.ROWS,
+    *reading.ROWS,
+    *folders.ROWS,
+    *copying.ROWS,
+    *stems.ROWS,
+    *process.ROWS,
+    folders.ASKED,
+)

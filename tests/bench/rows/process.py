@@ -1,0 +1,147 @@
+"""The process itself: its memory, and how soon it is there.
+
+How it thinks: what a Python process and its libraries cost is not musicfs's doing, so everything is told
+beyond a bare import: a process that imports the modules which a mount has imported, and nothing else. Which
+those are, Python itself says (`-X importtime`).
+
+What must always be true: memory is what the kernel books as resident, at its highest where something streams.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
+
+from tests.bench.bench import Bench, Place
+from tests.bench.book import US, Page, Row, plainly
+from tests.bench.library import WAV, WAVS, clip_id, fill_wavs
+from tests.bench.mounts import Musicfs
+from tests.bench.person import forget_file
+from tests.bench.plain import read_whole
+from tests.bench.rows import folders
+
+_STREAMS = 8
+_QUIET = 1.0  # seconds until a mount that nobody asks has done what it does at the start
+_CYCLES = 11  # of 450 MB from the network and 450 MB from the cache: 10 GB
+_LIMIT = 60.0  # seconds for a bare import
+_BARE = (
+    "import importlib, sys\n"
+    "for name in sys.argv[1:]:\n"
+    "    try: importlib.import_module(name)\n"
+    "    except ImportError: pass\n"
+    "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')))\n"
+)
+
+
+@cache
+def _imported(bench: Bench, place: Place) -> tuple[str, ...]:
+    """Name the modules that a mount has imported by the time it answers, our own left out."""
+    mount = bench.musicfs(place)
+    mount.extra["PYTHONPROFILEIMPORTTIME"] = "1"
+    with mount:
+        os.listdir(mount.path / "flowmusic")
+    lines = [line for line in mount.said().splitlines() if line.startswith("import time:") and "|" in line]
+    names = [line.rpartition("|")[2].strip() for line in lines]
+    return tuple(
+        name for name in names if name.partition(".")[0] not in ("musicfs", "imported package", "site")
+    )
+
+
+def _bare(modules: Sequence[str]) -> tuple[float, float]:
+    """Import modules in a fresh process; give its resident MiB and the seconds from its start to its end."""
+    began = time.monotonic()
+    command = [sys.executable, "-c", _BARE, *modules]
+    ended = subprocess.run(command, check=True, capture_output=True, text=True, timeout=_LIMIT)
+    return int(ended.stdout) / 1024, time.monotonic() - began
+
+
+def _memory(bench: Bench, page: Page) -> None:
+    many, wavs = bench.stage("many", folders.fill), bench.stage("music", fill_wavs)
+    modules = _imported(bench, many.at("none"))
+    for _ in bench.rounds(3):  # It hardly varies, and takes long.
+        bare, _ = _bare(modules)
+        page.note("a bare import", "MiB", bare)
+        with bench.musicfs(many.at("none")) as mount:
+            time.sleep(_QUIET)
+            page.note(US, "idle, MiB", mount.memory() - bare)
+        with folders.knowing(bench, many.at("none")) as mount:
+            os.listdir(mount.path / "flowmusic")
+            time.sleep(2 * _QUIET)
+            page.note(US, "10,000 files listed, MiB", mount.memory() - bare)
+        with bench.musicfs(wavs.at("apart")) as mount:
+            paths = _wavs(mount)
+            with ThreadPoolExecutor(_STREAMS) as readers:
+                for _ in readers.map(lambda path: read_whole(path, WAV), paths[:_STREAMS]):
+                    pass  # A reader's failure is raised here.
+            page.note(US, "streaming 8 files, MiB", mount.memory("VmHWM") - bare)
+
+
+def _wavs(mount: Musicfs) -> list[Path]:
+    os.listdir(mount.path / "flowmusic")
+    return [mount.path / "flowmusic" / f"{clip_id('wav', number)}.wav" for number in range(WAVS)]
+
+
+def _flat(bench: Bench, page: Page) -> None:
+    place = bench.stage("music", fill_wavs).at("none")
+    cycles = 3 if bench.quick else _CYCLES
+    with bench.musicfs(place) as mount:
+        paths = _wavs(mount)
+        for cycle in range(cycles):
+            for _ in range(2):
+                for path in paths:
+                    read_whole(path, WAV)
+                    forget_file(path)
+            if cycle == 0:
+                after_one = mount.memory()
+                page.note(US, "after 1 GB, MiB", after_one)
+            mount.ask("cache", "prune", str(mount.path))
+        page.note(US, "after all, MiB", mount.memory())
+        page.note(US, "GB read", cycles * 2 * WAVS * WAV / 1e9)
+        page.note(US, "growth, MiB", mount.memory() - after_one)
+
+
+def _start(bench: Bench, page: Page) -> None:
+    place = bench.stage("many", folders.fill).at("none")
+    modules = _imported(bench, place)
+    for _ in bench.rounds():
+        _, bare = _bare(modules)
+        page.note("a bare import", "s", bare)
+        with folders.knowing(bench, place) as mount:
+            page.note(US, "s", mount.took)
+            page.note(US, "beyond, s", mount.took - bare)
+        with bench.rclone(place, "rclone off", url=f"{place.api}/mp3") as peer:
+            page.note("rclone off", "s", peer.took)
+
+
+ROWS = (
+    Row(
+        "memory",
+        "memory beyond a bare import of the same libraries",
+        (
+            plainly("idle, MiB", "idle, MiB", 8, unit="MiB", digits=1),
+            plainly("10,000 files listed, MiB", "10,000 files listed, MiB", 22, unit="MiB", digits=1),
+            plainly(
+                "streaming 8 files, at its highest, MiB", "streaming 8 files, MiB", 24, unit="MiB", digits=1
+            ),
+        ),
+        _memory,
+    ),
+    Row(
+        "flat",
+        "memory over 10 GB read, half of it from the network",
+        (plainly("growth after the first GB, MiB", "growth, MiB", 1.0, unit="MiB", digits=1),),
+        _flat,
+    ),
+    Row(
+        "start",
+        "start to a mount that answers, 10,000 clips in the snapshot",
+        (plainly("beyond a bare import, s", "beyond, s", 0.12, unit="s", digits=3),),
+        _start,
+    ),
+)
