@@ -28,6 +28,8 @@ from musicfs.errors import ConfigError, StoreError
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 FUSECTL = Path("/sys/fs/fuse/connections")
+DEVICE = Path("/dev/fuse")
+PROC = Path("/proc")
 
 PROBE_LIMIT = 2.0
 """Seconds for a statvfs: a living daemon answers it from memory, so a slower one is alive and stuck."""
@@ -146,6 +148,26 @@ def _is_disconnected(mountpoint: Path) -> bool:
     except OSError as error:
         return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False
+
+
+def server_of(mountpoint: Path, proc: Path = PROC) -> int | None:
+    """Find a process that was started with this mountpoint and has the FUSE device open.
+
+    A daemon of another session (other runtime folder) is not in the register, and to ask the mount itself
+    could be to wait for ever.
+    """
+    for each in proc.iterdir():
+        if not each.name.isdigit():
+            continue
+        try:
+            home, words = os.fsencode(os.readlink(each / "cwd")), (each / "cmdline").read_bytes().split(b"\0")
+            named = {os.path.normpath(os.path.join(home, word)) for word in words}
+            files = (each / "fd").iterdir() if os.fsencode(mountpoint) in named else ()
+            if any(os.readlink(file) == str(DEVICE) for file in files):
+                return int(each.name)
+        except OSError:
+            continue  # Gone meanwhile, or another user's.
+    return None
 
 
 def claim(mountpoint: Path) -> None:

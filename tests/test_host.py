@@ -198,3 +198,16 @@ def test_no_probe_is_left_behind(tmp_path: Path) -> None:
     before = threading.active_count()
     assert not host.is_stale(tmp_path)
     assert threading.active_count() == before
+
+
+@pytest.mark.mounted
+def test_who_serves_a_mount_is_found_without_asking_it(tmp_path: Path) -> None:
+    """By the command line and the open device: also while it is stopped; nobody once it is dead."""
+    mountpoint = tmp_path / "mount"
+    with sleeper(mountpoint) as process:
+        process.send_signal(signal.SIGSTOP)
+        assert host.server_of(mountpoint) == process.pid
+        assert host.server_of(tmp_path) is None
+        process.kill()
+        process.wait()
+        assert host.server_of(mountpoint) is None

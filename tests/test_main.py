@@ -57,7 +57,8 @@ def test_a_verb_is_loaded_alone() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     named = {name for name in done.stdout.strip("[]\n").replace("'", "").split(", ") if name}
     assert named == {
-        f"musicfs.commands.{name}" for name in ("exits", "logs", "mount", "options", "page", "sentence", "start")
+        f"musicfs.commands.{name}"
+        for name in ("exits", "logs", "mount", "options", "page", "sentence", "start")
     }
 
 

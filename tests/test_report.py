@@ -225,7 +225,11 @@ async def test_why_knows_every_kind_of_place(tmp_path: Path, autojump_clock: tri
     made = Service.demo(wall)
     async with living(made, tmp_path) as mounted:
         report = report_on(mounted)
-        assert innocent(await report.why(""))["what"] == "a folder"
+        assert innocent(await report.why(""))["state"] == "not wholly listed yet"
+        await mounted.names("library")
+        top = innocent(await report.why("library"))
+        assert (top["what"], top["state"]) == ("a folder", "known")
+        assert top["detail"].startswith(f"{len(made.flow.clips)} songs of Flow Music, asked for 0 s ago; ")
         assert innocent(await report.why("library/Night Drive"))["detail"] == (
             "It holds: mp3 cold, m4a cold, wav cold"
         )

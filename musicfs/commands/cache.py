@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from musicfs import config
-from musicfs.commands import columns, errand, exits, meter, options
+from musicfs.commands import columns, errand, exits, meter, options, page, sentence
 from musicfs.commands.columns import Table, bytes_text
 
 _DAY = 86_400.0
@@ -26,14 +26,23 @@ _DAY = 86_400.0
 
 def add(verbs: options.Verbs) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser("cache", help="what is cached; check every block of it; let go of it")
+    parser = page.verb(
+        verbs,
+        "cache",
+        "say what is cached, check every block of it, or let go of it",
+        "musicfs cache prune --older 30",
+    )
     whats = parser.add_subparsers(dest="what", metavar="info|verify|prune", required=True)
-    for what, says in (
-        ("info", "what is in the cache"),
-        ("verify", "read every block, compare it with its checksum, drop what is bad"),
-        ("prune", "let go of what is neither pinned nor open"),
+    for what, says, example in (
+        ("info", "say what is in the cache", "musicfs cache info --json"),
+        (
+            "verify",
+            "read every block, compare it with its checksum, drop what is bad",
+            "musicfs cache verify",
+        ),
+        ("prune", "let go of what is neither pinned nor open", "musicfs cache prune --older 30"),
     ):
-        one = whats.add_parser(what, help=says)
+        one = page.verb(whats, what, says, example)
         one.add_argument("--json", action="store_true", help="the answer as one JSON object")
         one.add_argument(
             "--config", type=Path, metavar="FILE", help="the cache of this config file's profile"
@@ -75,7 +84,7 @@ def _socket(args: argparse.Namespace, environ: Mapping[str, str]) -> Path | None
 
     runtimes = config.runtime_dirs(environ)
     if args.mountpoint is not None:
-        return control.find(runtimes, options.mountpoint(args.mountpoint)).socket
+        return sentence.daemon_of(environ, options.mountpoint(args.mountpoint)).socket
     try:
         if args.config is None:
             return control.find(runtimes, None).socket

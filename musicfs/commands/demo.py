@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from musicfs import config, host
-from musicfs.commands import options, start
+from musicfs.commands import options, page, start
 from musicfs.errors import ConfigError
 
 FOLDER = "musicfs-demo"
@@ -21,7 +21,12 @@ FOLDER = "musicfs-demo"
 
 def add(verbs: options.Verbs) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser("demo", help="mount made-up music; no account and no network needed")
+    parser = page.verb(
+        verbs,
+        "demo",
+        "mount made-up music; no account and no network needed",
+        "musicfs demo && ls ~/musicfs-demo/library    # in another terminal",
+    )
     options.add(parser)
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?", help=f"default: ~/{FOLDER}")
     parser.set_defaults(run=run)

@@ -12,14 +12,19 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from musicfs import config, host
-from musicfs.commands import exits, options
+from musicfs import host
+from musicfs.commands import exits, options, page, sentence
 from musicfs.errors import ConfigError
 
 
 def add(verbs: options.Verbs) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser("forget", help="let go of songs that the services no longer list")
+    parser = page.verb(
+        verbs,
+        "forget",
+        "let go of songs that the services no longer list",
+        "musicfs forget you@example.com",
+    )
     parser.add_argument("what", metavar="ACCOUNT|PATH", help="an e-mail address, a user id, or a song's path")
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?", help="ACCOUNT: default: the only one")
     parser.set_defaults(run=run)
@@ -29,17 +34,16 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Ask the daemon to forget, and say how many songs it let go of."""
     from musicfs import control
 
-    runtimes = config.runtime_dirs(environ)
     if is_account(args.what):
         mountpoint = options.mountpoint(args.mountpoint) if args.mountpoint else None
-        reply = control.ask(control.find(runtimes, mountpoint).socket, "forget", account=args.what)
+        reply = control.ask(sentence.daemon_of(environ, mountpoint).socket, "forget", account=args.what)
     else:
         path = host.locate(Path(args.what))
         mount = host.holding(path)
         if mount is None or not mount.is_ours:
             raise ConfigError(f"{args.what} is neither an account nor in a mounted musicfs")
         inside = str(path.relative_to(mount.mountpoint))
-        reply = control.ask(control.find(runtimes, mount.mountpoint).socket, "forget", path=inside)
+        reply = control.ask(sentence.daemon_of(environ, mount.mountpoint).socket, "forget", path=inside)
     count = reply["songs"]
     print(f"{count} {'song' if count == 1 else 'songs'} let go of")
     return exits.DONE

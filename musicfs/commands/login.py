@@ -16,10 +16,11 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from musicfs import config
-from musicfs.commands import exits, logs, options, page
-from musicfs.errors import Lapsed, Withdrawn
+from musicfs.commands import exits, logs, options, page, sentence
+from musicfs.errors import Lapsed, Refused, UpstreamError, Withdrawn
 
 _SHAPE = re.compile(r"user:\d+-\S+")
 
@@ -47,12 +48,18 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     token = config.Token(_asked(), "what was typed")
     if not _SHAPE.fullmatch(token.reveal()):
         print("musicfs: tokens of useapi.net look like user:1234-…; this one does not", file=sys.stderr)
+    host = urlsplit(chosen.api_url).hostname or ""
     try:
         active = services.try_token(doors_as(chosen, token)).active is not False
     except Lapsed:
         active = False
     except Withdrawn:
         active = True  # An API of somebody's own, without an account page; `doctor` tries its listings.
+    except UpstreamError as failed:
+        remedy = "copy it again from useapi.net" if isinstance(failed, Refused) else failed.remedy
+        said = sentence.joined(host, f"{failed}, so the token was not kept", remedy)
+        print(f"musicfs: {said}", file=sys.stderr)
+        return exits.code_for(failed)
     config.store_token(token, path)
     print(f"The token is kept in {path}.")
     if not active:

@@ -8,11 +8,13 @@ anything else is printed.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Any, Protocol, TextIO
 
-from musicfs.commands.columns import bytes_text
+from musicfs.commands.columns import bytes_text, span_text
 
 
 class Meter(Protocol):
@@ -29,10 +31,11 @@ def drawn(stream: TextIO, what: str) -> AbstractContextManager[Meter]:
 
 
 class Lines:
-    """A plain line at each tenth of the whole."""
+    """A plain line at each tenth of the whole. `clock` gives seconds."""
 
-    def __init__(self, stream: TextIO, what: str) -> None:
+    def __init__(self, stream: TextIO, what: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream, self._what, self._tenth = stream, what, 0
+        self._clock, self._began = clock, clock()
 
     def __enter__(self) -> Lines:
         return self
@@ -47,7 +50,10 @@ class Lines:
         tenth = 10 * done // of if of else 0
         if tenth > self._tenth:
             self._tenth = tenth
-            said = f"{bytes_text(done)} of {bytes_text(of)}, {words}".rstrip(", ")
+            rate = done / max(self._clock() - self._began, 0.001)
+            left = span_text((of - done) / rate) + " left" if done < of else ""
+            parts = (f"{bytes_text(done)} of {bytes_text(of)}", words, f"{bytes_text(rate)}/s", left)
+            said = ", ".join(part for part in parts if part)
             self._stream.write(f"{self._what}: {10 * tenth} %, {said}\n")
             self._stream.flush()
 

@@ -7,17 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from musicfs import config, host
-from musicfs.commands import options, start
+from musicfs.commands import options, page, start
 
 
 def add(verbs: options.Verbs) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser("mount", help="mount your music at a folder and serve it in the foreground")
+    parser = page.verb(
+        verbs,
+        "mount",
+        "mount your music at a folder and serve it in the foreground",
+        "musicfs mount -o cache_size=50G,sizes=exact ~/Music-AI",
+    )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="a TOML file; its name becomes the profile"
     )
     options.add(parser)
-    parser.add_argument("mountpoint", metavar="MOUNTPOINT")
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an existing folder")
     parser.set_defaults(run=run)
 
 

@@ -10,11 +10,9 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from musicfs import config, host
-from musicfs.commands import columns, exits, options, page
+from musicfs.commands import columns, exits, options, page, sentence
 from musicfs.commands.columns import Table, bytes_text, span_text
 
 
@@ -36,27 +34,12 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     from musicfs import control
 
     mountpoint = options.mountpoint(args.mountpoint) if args.mountpoint else None
-    try:
-        daemon = control.find(config.runtime_dirs(environ), mountpoint)
-        reply = control.ask(daemon.socket, "status")
-    except control.NotRunning as failure:
-        _point_at_dead_mount(mountpoint)
-        raise failure
+    reply = control.ask(sentence.daemon_of(environ, mountpoint).socket, "status")
     if args.json:
         print(json.dumps(reply, indent=2))
     else:
         columns.draw(tables(reply), sys.stdout)
     return exits.DONE
-
-
-def _point_at_dead_mount(mountpoint: Path | None) -> None:
-    """Say it when a musicfs is mounted although no daemon answers."""
-    for mount in host.mounts():
-        if mount.is_ours and mountpoint in (None, mount.mountpoint) and host.is_stale(mount.mountpoint):
-            print(
-                f"musicfs: the daemon of {mount.mountpoint} is dead; run: musicfs umount {mount.mountpoint}",
-                file=sys.stderr,
-            )
 
 
 def tables(reply: Mapping[str, Any]) -> list[Table]:
@@ -84,7 +67,7 @@ def _facts(reply: Mapping[str, Any]) -> list[tuple[str, ...]]:
         ("pinned", bool(cache.get("pinned")), bytes_text(cache.get("pinned"))),
         ("hit rate", rate is not None, _hits(rate, cache)),
         ("first byte", "first_byte" in reply, _first_byte(_mapping(reply, "first_byte"))),
-        ("asked", bool(upstream), f"{_requests(upstream)} since the start"),
+        ("asked", _requests(upstream) != _requests(today), f"{_requests(upstream)} since the start"),
         ("asked today", bool(today), _requests(today)),
         ("servers", bool(_mapping(upstream, "hosts")), _hosts(_mapping(upstream, "hosts"))),
         ("refused", bool(reply.get("scanners_refused")), _refused(reply)),
@@ -178,7 +161,7 @@ def _errors(reply: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 def _failing(error: Mapping[str, Any]) -> str:
     times = error.get("times", 1)
-    said = _text(error, "error") or _text(error, "message")
+    said = sentence.joined("", _text(error, "error") or _text(error, "message"), _text(error, "remedy"))
     return f"{said} ({times} times)" if isinstance(times, int) and times > 1 else said
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from musicfs import config, host
-from musicfs.commands import exits, options
+from musicfs.commands import exits, options, page
 from musicfs.errors import ConfigError
 
 LIMIT = 5.0
@@ -26,8 +26,10 @@ STEP = 0.02
 
 def add(verbs: options.Verbs) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser("umount", help="unmount a musicfs, also one whose daemon is dead")
-    parser.add_argument("mountpoint", metavar="MOUNTPOINT")
+    parser = page.verb(
+        verbs, "umount", "unmount a musicfs, also one whose daemon is dead", "musicfs umount ~/Music-AI"
+    )
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="the folder")
     parser.set_defaults(run=run)
 
 

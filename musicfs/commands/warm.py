@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from musicfs import config, host
-from musicfs.commands import errand, exits, meter, options
+from musicfs import host
+from musicfs.commands import errand, exits, meter, options, page, sentence
 from musicfs.commands.columns import bytes_text
 
 LINE = 48 * 1024
@@ -25,9 +25,17 @@ LINE = 48 * 1024
 
 def add(verbs: options.Verbs) -> None:
     """Describe the verb."""
-    parser = verbs.add_parser("warm", help="fetch songs whole, check and pin them, to play with no network")
+    parser = page.verb(
+        verbs,
+        "warm",
+        "fetch songs whole, check and pin them, to play with no network",
+        """
+musicfs warm ~/Music-AI/library/Tide
+musicfs warm "$HOME/Music-AI/library/Night*" && echo "safe to go on stage"
+""",
+    )
     parser.add_argument("--unpin", action="store_true", help="let go of them: they may give way to others")
-    parser.add_argument("paths", metavar="PATH", nargs="+", help="files and folders in a mount")
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="files, folders and patterns in a mount")
     parser.set_defaults(run=run)
 
 
@@ -39,7 +47,10 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         path = host.locate(Path(text))
         mount = host.holding(path)
         if mount is None or not mount.is_ours:
-            print(f"musicfs: {text} is not in a mounted musicfs", file=sys.stderr)
+            print(
+                f"musicfs: {text} is not in a mounted musicfs; musicfs status says what is mounted",
+                file=sys.stderr,
+            )
             code = exits.USAGE
             continue
         inside = path.relative_to(mount.mountpoint)
@@ -52,7 +63,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def _warm(environ: Mapping[str, str], mountpoint: Path, paths: list[str], *, unpin: bool) -> int:
     from musicfs import control
 
-    socket = control.find(config.runtime_dirs(environ), mountpoint).socket
+    socket = sentence.daemon_of(environ, mountpoint).socket
     number: object = None
     parts = list(split(paths))
     for place, part in enumerate(parts, 1):
@@ -62,7 +73,7 @@ def _warm(environ: Mapping[str, str], mountpoint: Path, paths: list[str], *, unp
     with meter.drawn(sys.stderr, "warming") as drawn:
         reply, failures = errand.follow(socket, number, _measured, drawn)
     for failure in failures:
-        print(sentence(mountpoint, failure), file=sys.stderr)
+        print(explained(mountpoint, failure), file=sys.stderr)
     print(_unpinned(reply) if unpin else summary(reply))
     return exits.UNEXPECTED if failures or reply["stage"] != "done" else exits.DONE
 
@@ -86,11 +97,10 @@ def _measured(reply: dict[str, Any]) -> tuple[int, int, str]:
     return reply["done"], reply["size"], files
 
 
-def sentence(mountpoint: Path, failure: Mapping[str, str]) -> str:
-    """Say what could not be had, and what to do."""
-    where = f"{mountpoint / failure['path']}: " if failure.get("path") else ""
-    said = f"musicfs: {where}{failure['error']}".rstrip(".")
-    return f"{said}. {failure['remedy']}" if failure.get("remedy") else f"{said}."
+def explained(mountpoint: Path, failure: Mapping[str, str]) -> str:
+    """Say what could not be had, why, and what to do."""
+    where = str(mountpoint / failure["path"]) if failure.get("path") else ""
+    return f"musicfs: {sentence.joined(where, failure['error'], failure.get('remedy', ''))}"
 
 
 def summary(reply: Mapping[str, Any]) -> str:

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from musicfs import config, host
-from musicfs.commands import exits, options, page
+from musicfs import host
+from musicfs.commands import exits, options, page, sentence
 from musicfs.commands.columns import bytes_text, span_text
 
 
@@ -40,10 +40,13 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         path = host.locate(Path(text))
         mount = host.holding(path)
         if mount is None or not mount.is_ours:
-            print(f"musicfs: {text} is not in a mounted musicfs", file=sys.stderr)
+            print(
+                f"musicfs: {text} is not in a mounted musicfs; musicfs status says what is mounted",
+                file=sys.stderr,
+            )
             code = exits.USAGE
             continue
-        daemon = control.find(config.runtime_dirs(environ), mount.mountpoint)
+        daemon = sentence.daemon_of(environ, mount.mountpoint)
         inside = path.relative_to(mount.mountpoint)
         reply = control.ask(daemon.socket, "why", path="" if inside == Path() else str(inside))
         if args.json:

@@ -92,7 +92,7 @@ class Status:
             "songs": len(songs),
             "complete": standing.complete,
             "refreshing": standing.refreshing,
-            "listed_ago": round(trio.current_time() - standing.asked, 1) if standing.asked > 0 else None,
+            "listed_ago": round(trio.current_time() - standing.asked, 1) if standing.asked >= 0 else None,
             "error": str(standing.failure) if standing.failure else None,
             "remedy": standing.failure.remedy if standing.failure else None,
             "accounts": accounts,

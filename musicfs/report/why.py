@@ -12,6 +12,8 @@ from math import inf
 from typing import Any
 from urllib.parse import urlsplit
 
+import trio
+
 from musicfs.content import Asset
 from musicfs.content.links import Links
 from musicfs.core.tree import File, Folder, Node
@@ -59,7 +61,7 @@ class Why:
 
     def _folder(self, folder: Folder) -> dict[str, Any]:
         if folder.row is None:
-            return {"what": "a folder", "state": "known", **self._listing(folder)}
+            return {"what": "a folder", **self._listing(folder)}
         song = folder.row.song
         told = {"what": f"a folder of {_named(song)}", "state": "known"}
         forms = [form for form in self._files.finding.forms(folder.row) if form != Form.STEMS]
@@ -70,13 +72,24 @@ class Why:
         top = folder.path[0] if folder.path else ""
         standings = self._files.catalog.standing
         slugs = [top] if top in standings else list(standings) if top in ("", "library") else []
+        told = {
+            "state": "known" if all(standings[slug].complete for slug in slugs) else "not wholly listed yet",
+            "detail": "; ".join(self._listed(slug) for slug in slugs),
+        }
         for slug in slugs:
             failure = standings[slug].failure
             if failure is not None:
-                said = f"the listing of {NAMES.get(slug, slug)}: {failure}"
-                again = "It is asked again when somebody looks into the folder"
-                return {"failure": said, "again": again, "remedy": failure.remedy}
-        return {}
+                told["failure"] = f"the listing of {NAMES.get(slug, slug)}: {failure}"
+                told["again"] = "It is asked again when somebody looks into the folder"
+                told["remedy"] = failure.remedy
+                break
+        return told
+
+    def _listed(self, slug: str) -> str:
+        standing, count = self._files.catalog.standing[slug], sum(1 for _ in self._files.catalog.rows(slug))
+        age = trio.current_time() - standing.asked
+        when = f"asked for {age:.0f} s ago" if standing.asked >= 0 else "not asked for since the start"
+        return f"{count} songs of {NAMES.get(slug, slug)}, {when}"
 
     # Files ---------------------------------------------------------------------------------------------
 

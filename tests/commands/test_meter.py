@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from musicfs.commands.meter import drawn
+from musicfs.commands.meter import Lines, drawn
 
 
 class Terminal(io.StringIO):
@@ -25,7 +25,21 @@ def test_a_log_gets_a_line_at_each_tenth() -> None:
             meter.show(done, 1024, "1 of 2 files")
     lines = stream.getvalue().splitlines()
     assert len(lines) == 10
-    assert lines[-1] == "warming: 100 %, 1.0 KiB of 1.0 KiB, 1 of 2 files"
+    assert lines[-1].startswith("warming: 100 %, 1.0 KiB of 1.0 KiB, 1 of 2 files, ")
+
+
+def test_a_line_says_how_fast_and_how_long() -> None:
+    """Bytes a second since the beginning, and the time that the rest takes at that."""
+    stream, now = io.StringIO(), 100.0
+    with Lines(stream, "warming", lambda: now) as meter:
+        now += 10.0
+        meter.show(1024 * 1024, 4 * 1024 * 1024, "1 of 3 files")
+        now += 30.0
+        meter.show(4 * 1024 * 1024, 4 * 1024 * 1024, "")
+    assert stream.getvalue().splitlines() == [
+        "warming: 20 %, 1.0 MiB of 4.0 MiB, 1 of 3 files, 102.4 KiB/s, 30 s left",
+        "warming: 100 %, 4.0 MiB of 4.0 MiB, 102.4 KiB/s",
+    ]
 
 
 def test_a_total_may_grow() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from musicfs import host
 from musicfs.__main__ import main
 from tests.commands.conftest import Serve
 from tests.sleeper import sleeper
@@ -104,12 +105,15 @@ def test_missing_keys_are_borne(serving: Serve, reply: dict[str, Any]) -> None:
         assert main(["status"]) == 0
 
 
-def test_without_a_daemon_the_code_is_69(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_daemon_the_code_is_69(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One sentence and what to do, no traceback."""
+    monkeypatch.setattr(host, "mounts", list)  # other tests may be mounting on this machine
     assert main(["status"]) == 69
     said = capsys.readouterr()
     assert said.out == ""
-    assert "musicfs: no musicfs daemon is running" in said.err
+    assert said.err == "musicfs: no musicfs daemon is running; start it with: musicfs mount MOUNTPOINT\n"
     assert "Traceback" not in said.err
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from musicfs.__main__ import main
 from musicfs.commands import errand
-from musicfs.commands.warm import LINE, sentence, split, summary
+from musicfs.commands.warm import LINE, explained, split, summary
 from musicfs.control.server import LINE as TAKEN
 from tests.commands.conftest import Serve
 from tests.sleeper import sleeper
@@ -60,8 +60,8 @@ def test_the_longest_path_fits() -> None:
 def test_a_failure_is_a_sentence() -> None:
     """Where, what, and what to do; each as far as it is known."""
     known = {"path": "a/b.mp3", "error": "no answer", "remedy": "Try again."}
-    assert sentence(Path("/m"), known) == "musicfs: /m/a/b.mp3: no answer. Try again."
-    assert sentence(Path("/m"), {"path": "", "error": "It ended."}) == "musicfs: It ended."
+    assert explained(Path("/m"), known) == "musicfs: /m/a/b.mp3: no answer; try again"
+    assert explained(Path("/m"), {"path": "", "error": "It ended."}) == "musicfs: It ended"
 
 
 def test_the_summary_counts() -> None:
@@ -100,7 +100,7 @@ def test_the_daemon_is_asked_and_the_mount_never_touched(
     assert asked[2] == ("warm", {"paths": ["a"], "unpin": True, "more": False})
     said = capsys.readouterr()
     assert said.out.splitlines() == [summary(DONE), "2 files let go of: they stay until room is needed"]
-    assert f"musicfs: {mountpoint}/a: no answer." in said.err
+    assert f"musicfs: {mountpoint}/a: no answer\n" in said.err
 
 
 @pytest.mark.mounted

@@ -21,14 +21,13 @@ from musicfs.commands.columns import bytes_text
 from musicfs.commands.doctor.verdicts import Verdict, good, note, wrong
 from musicfs.errors import MusicfsError
 
-DEVICE = Path("/dev/fuse")
 FUSE_CONF = Path("/etc/fuse.conf")
 LOCKS = Path("/proc/locks")
 SCARCE = 1024**3
 """Bytes: with less than that free for the cache, an album of wav files does not fit."""
 
 
-def device(path: Path = DEVICE) -> Verdict:
+def device(path: Path = host.DEVICE) -> Verdict:
     """Look whether the kernel's FUSE device can be opened."""
     name = "FUSE device"
     try:
@@ -183,7 +182,7 @@ def mounted(
     user = os.geteuid() if user is None else user
     ours = {mount.mountpoint: mount for mount in table if mount.is_ours}
     for place, mount in ours.items():
-        pid = daemons.get(place) or server_of(place)
+        pid = daemons.get(place) or host.server_of(place)
         if pid is not None:
             yield good("mount", f"{place} is served by process {pid}")
         elif mount.owner not in (None, user):
@@ -194,23 +193,3 @@ def mounted(
             yield wrong("mount", f"{place} is mounted and nobody serves it", f"Run: musicfs umount {place}")
     if not ours:
         yield good("mount", "no musicfs is mounted, and none was left behind")
-
-
-def server_of(mountpoint: Path, proc: Path = Path("/proc")) -> int | None:
-    """Find a process that was started with this mountpoint and has the FUSE device open.
-
-    A daemon of another session (other runtime folder) is not in the register, and to ask the mount itself
-    could be to wait for ever.
-    """
-    for each in proc.iterdir():
-        if not each.name.isdigit():
-            continue
-        try:
-            words = (each / "cmdline").read_bytes().split(b"\0")
-            if os.fsencode(mountpoint) in words and any(
-                os.readlink(file) == str(DEVICE) for file in (each / "fd").iterdir()
-            ):
-                return int(each.name)
-        except OSError:
-            continue  # Gone meanwhile, or another user's.
-    return None
