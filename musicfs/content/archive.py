@@ -24,7 +24,7 @@ from musicfs.content.blob import Blob
 from musicfs.content.content import BlobReader, Content
 from musicfs.content.ports import Opened
 from musicfs.core.zipdir import LOCAL_HEADER, Directory, Member, Method, ZipDirectory, local_header
-from musicfs.errors import BadArchive, BytesMissing, Changed, MusicfsError, NoSuchEntry, Withdrawn
+from musicfs.errors import BadArchive, BytesMissing, Changed, MusicfsError, NoSuchEntry, StoreError, Withdrawn
 from musicfs.flights import Flights
 from musicfs.model import Key, Known, Song, Span
 
@@ -131,8 +131,26 @@ class Archives:
         if member.method is Method.DEFLATED:
             return self._content.cached(asset, _known(version, member))
         blob = self._content.blob(asset.archive)
-        span = _stretch(member)
-        return blob.version == version and blob.lacks(span) == span.stop
+        if blob.version != version:
+            return False
+        offset = self._here(asset, version, member, blob)
+        if offset is None:
+            return False
+        span = Span(offset, offset + member.packed)
+        return blob.lacks(span) == span.stop
+
+    def _here(self, asset: Asset, version: int, member: Member, blob: Blob) -> int | None:
+        """Say where a member's data begin, if its local header is here: only that knows how long it is."""
+        mark = (asset.key, version, member.name)
+        if mark not in self._offsets:
+            try:
+                header = blob.collect(Span(member.header, member.header + LOCAL_HEADER))
+                if header is None:
+                    return None
+                self._offsets[mark] = local_header(bytes(header), member, blob.size or 0)
+            except (StoreError, BadArchive):
+                return None
+        return self._offsets[mark]
 
     def explain(self, asset: Asset) -> dict[str, Any]:
         """Say where a member's bytes are now, as words for a person, and the last failure."""

@@ -20,7 +20,7 @@ from musicfs.content.asset import Asset
 from musicfs.content.blob import Blob
 from musicfs.content.ports import Entry, Ledger, Shelf
 from musicfs.core.spans import BLOCK
-from musicfs.core.validators import agree
+from musicfs.core.validators import agree, better
 from musicfs.errors import StoreError
 from musicfs.model import Key, Known, Span
 
@@ -148,7 +148,8 @@ class Shelving:
         blob.trouble = blob.last_failure = None
         blob.checked_until = trio.current_time() + _CHECKED
         self.ledger.found(blob.asset.key)
-        if blob.size is None or not blob.validator:
+        if blob.size is None or better(blob.validator, validator):
+            # What was known by its length alone could be replaced by other bytes of that length.
             blob.size, blob.validator = size, validator
             self.ledger.note(blob.asset.key, Known(blob.version, size, validator, blob.one_pass))
         if blob.entry is not None and blob.entry.gone:

@@ -1,4 +1,4 @@
-"""Whether two answers speak of the same bytes."""
+"""Whether two answers speak of the same bytes, and which of them says it better."""
 
 from __future__ import annotations
 
@@ -12,3 +12,13 @@ def agree(known: str, heard: str) -> bool:
     if not known or not heard:
         return True
     return known == heard or known.partition(" ")[0] != heard.partition(" ")[0]
+
+
+def better(known: str, heard: str) -> bool:
+    """Tell whether `heard` identifies the bytes more strongly than `known`, so that it is worth keeping."""
+    return _strength(heard) > _strength(known)
+
+
+def _strength(validator: str) -> int:
+    """Rank a validator: none, a length, a date and a length, a name or digest of the bytes."""
+    return {"": 0, "size": 1, "date": 2}.get(validator.partition(" ")[0], 3)

@@ -12,6 +12,8 @@ import trio.testing
 
 from musicfs.content.asset import Asset
 from musicfs.content.ports import Opened
+from musicfs.core.spans import BLOCK
+from musicfs.core.zipdir import LOCAL_HEADER
 from musicfs.demo import Member, zip_of
 from musicfs.errors import BadArchive, BytesMissing, Changed, Crowded, NoSuchEntry, TooSlow, Unreachable
 from musicfs.model import Form, Song, Span
@@ -190,6 +192,36 @@ async def test_a_cached_member_asks_nobody(tmp_path: Path, autojump_clock: trio.
         await trio.sleep(3600)
         assert await read(house, DRUMS_WAV) == DRUMS
         assert await read(house, NOTE_TXT) == NOTE
+
+
+@pytest.mark.trio
+async def test_a_member_is_cached_to_its_last_block(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A member counts as cached only if its last block is here, which a long local header may push beyond
+    where the directory alone would have it end; indexers are served what is cached, and nothing is asked."""
+    name = "drums " + "x" * 200 + ".wav"
+    drums = pattern(4 * BLOCK - LOCAL_HEADER - 100, "drums")  # ends in the fifth block
+    member = STEMS.member_of(name)
+    async with housed(tmp_path) as house:
+        house.put(STEMS, Thing(zip_of([Member(name, drums), Member("bass.wav", pattern(900_000))])))
+        await learn(house)
+        assert not house.archives.cached(member)
+        opened = await house.archives.open(member)
+        for _ in range(2):
+            assert bytes(await opened.read(Span(0, len(drums) - 200))) == drums[:-200]
+            await trio.testing.wait_all_tasks_blocked()
+        blob = house.content.blob(STEMS)
+        assert blob.entry is not None
+        assert house.archives.cached(member) is (4 in blob.entry.have)
+        assert bytes(await opened.read(Span(0, len(drums)))) == drums
+        await trio.sleep(1)
+        assert house.archives.cached(member)
+        opened.close()
+        house.stage.things.clear()
+        house.build()
+        assert house.archives.cached(member)
+        assert await read(house, member) == drums
 
 
 @pytest.mark.trio

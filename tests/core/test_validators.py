@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicfs.core.validators import agree
+from musicfs.core.validators import agree, better
 
 marks = st.sampled_from(["", 'etag "a"', 'etag "b"', "size 5", "size 6", "date Mon size 5", "sha256 00"])
 
@@ -34,3 +34,17 @@ def test_agreement_goes_both_ways(one: str, other: str) -> None:
 def test_validators_of_one_kind_decide(known: str, heard: str, same: bool) -> None:
     """Two of one kind must be equal; of different kinds, or none, they say nothing about each other."""
     assert agree(known, heard) is same
+
+
+@settings(max_examples=100, deadline=None)
+@given(marks, marks)
+def test_the_better_is_never_given_up(one: str, other: str) -> None:
+    """Of two validators at most one is better, nothing is better than itself, and anything than nothing."""
+    assert not (better(one, other) and better(other, one))
+    assert better("", one) is bool(one)
+
+
+def test_an_etag_beats_a_date_and_that_a_length() -> None:
+    """What names the bytes themselves is the strongest."""
+    ranked = ["", "size 5", "date Mon size 5", 'etag "a"']
+    assert all(better(low, high) for at, low in enumerate(ranked) for high in ranked[at + 1 :])
