@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -94,8 +94,10 @@ class Bench:
         steward: Steward,
         stack: ExitStack,
         alone: bool = False,
+        serve: Callable[[Path, Service], AbstractContextManager[Origin]] = origin,
     ) -> None:
         self.folder, self.quick, self.steward, self.alone = folder, quick, steward, alone
+        self._serve = serve
         self._count, self._stack = rounds, stack
         self._stages: dict[str, Stage] = {}
         self._homes = 0
@@ -112,7 +114,7 @@ class Bench:
                 (folder / "files" / place).mkdir(parents=True)
             service = Service(clock=time.time)
             fill(service, folder / "files")
-            source = self._stack.enter_context(origin(folder, service))
+            source = self._stack.enter_context(self._serve(folder, service))
             wires: dict[Wire, Link] = {
                 "apart": self._stack.enter_context(link(folder, source.ports, RTT, RATE)),
                 "shared": self._stack.enter_context(link(folder, source.ports, RTT, RATE, shared=True)),

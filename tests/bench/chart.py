@@ -46,6 +46,7 @@ PANELS = (
 
 _WIDTH, _LABEL, _BAR, _GAP, _TITLE, _EDGE = 760, 150, 18, 5, 26, 16  # pixels
 _LONGEST = _WIDTH - _LABEL - 2 * _EDGE - 80  # pixels: room for the figure beside the longest bar
+_LOOK = 'font-family="sans-serif" font-size="13" role="img" aria-label="musicfs beside its peers"'
 _OURS, _THEIRS, _INK, _PAPER = "#2f6f4f", "#9aa7b0", "#1f2328", "#ffffff"
 
 
@@ -59,8 +60,8 @@ def draw(pages: Mapping[str, Page]) -> str:
         parts += _panel(panel, page, top)
         top += _TITLE + len(page.figures[panel.what]) * (_BAR + _GAP) + _EDGE
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}" viewBox="0 0 {_WIDTH} {top}" '
-        'font-family="sans-serif" font-size="13" role="img" aria-label="musicfs beside its peers">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {top}" width="{_WIDTH}" '
+        f'height="{top}" {_LOOK}>'
     )
     paper = f'<rect width="{_WIDTH}" height="{top}" fill="{_PAPER}"/>'
     return "\n".join([head, paper, *parts, "</svg>", ""])
@@ -74,6 +75,7 @@ def _panel(panel: Panel, page: Page, top: int) -> Iterator[str]:
         y = top + _TITLE + place * (_BAR + _GAP)
         length = max(1.0, value / longest * _LONGEST)
         fill = _OURS if who.startswith(US) else _THEIRS
-        yield f'<text x="{_EDGE + _LABEL - 8}" y="{y + 13}" fill="{_INK}" text-anchor="end">{escape(who)}</text>'
-        yield f'<rect x="{_EDGE + _LABEL}" y="{y}" width="{length:.1f}" height="{_BAR}" fill="{fill}"/>'
-        yield f'<text x="{_EDGE + _LABEL + length + 6:.1f}" y="{y + 13}" fill="{_INK}">{number(value)}</text>'
+        left, base = _EDGE + _LABEL, y + 13
+        yield f'<text x="{left - 8}" y="{base}" fill="{_INK}" text-anchor="end">{escape(who)}</text>'
+        yield f'<rect x="{left}" y="{y}" width="{length:.1f}" height="{_BAR}" fill="{fill}"/>'
+        yield f'<text x="{left + length + 6:.1f}" y="{base}" fill="{_INK}">{number(value)}</text>'

@@ -92,10 +92,11 @@ class Origin:
         with self.log.open("rb") as log:
             log.seek(since)
             lines = log.read().decode("utf-8", "replace").splitlines()
-        return [_parse(line) for line in lines]
+        return [parse(line) for line in lines]
 
 
-def _parse(line: str) -> Asked:
+def parse(line: str) -> Asked:
+    """Read one line of the log, in the format above."""
     place, _, rest = line.partition(' "')
     ranged, _, what = rest.partition('" ')
     port, status, sent = map(int, place.split())
