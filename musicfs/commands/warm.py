@@ -3,7 +3,8 @@
 How it thinks: the daemon does it; this asks it over its socket, draws how far it is, and says at the end
 what could not be had. Paths are text: the mount is never touched, and a pattern that the shell left alone
 is the daemon's to match. A long row of paths goes over in parts, as one errand.
-What must always be true: 0 means that every byte of every file named is here and agrees with its checksum.
+What must always be true: 0 means that every byte the services have of what was named is here and agrees with
+its checksum.
 """
 
 from __future__ import annotations
@@ -109,7 +110,14 @@ def summary(reply: Mapping[str, Any]) -> str:
     noun = "file" if files == 1 else "files"
     count = f"{done} {noun}" if done == files else f"{done} of {files} {noun}"
     here = f"{count} here, checked and pinned: {bytes_text(reply['done'])}"
-    return f"{here}, {bytes_text(reply['fetched'])} of it fetched now"
+    return f"{here}, {bytes_text(reply['fetched'])} of it fetched now{_absent(reply.get('absent', 0))}"
+
+
+def _absent(forms: int) -> str:
+    if not forms:
+        return ""
+    noun = "listed form does" if forms == 1 else "listed forms do"
+    return f"; {forms} {noun} not exist at the service"
 
 
 def _unpinned(reply: Mapping[str, Any]) -> str:

@@ -5,7 +5,9 @@ many names it has; three at a time are brought, beginning while the row is still
 walk finds the files whose pins are to go.
 
 What must always be true: each file that could not be brought has a sentence, by its path; called off,
-nothing new is begun, and what was brought stays.
+nothing new is begun, and what was brought stays. A form that is listed for every song, because nobody but
+its bytes can tell whether there is one, and that the byte server does not have, is counted and is no failure,
+unless it was named by itself: there is nothing that could be played.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import trio
 
 from musicfs.content import Asset
 from musicfs.core.tree import File
-from musicfs.errors import MusicfsError
+from musicfs.errors import BytesMissing, MusicfsError
 from musicfs.filesystem import Filesystem
 from musicfs.model import Key
 from musicfs.tending.bringing import Bringer, Item
@@ -39,12 +41,16 @@ class Warming(Errand):
         self._waiting: deque[Item] = deque()
         self._active: list[Item] = []
         self._seen: set[Key] = set()
+        self._named: set[str] = set()
+        self._absent = 0
+        """Forms that were listed and that the service turned out not to have."""
         self._walking = False
         self._files_done = self._size = self._done = self._fetched = 0
 
     def add(self, paths: list[str]) -> None:
         """Take more paths in."""
         self._paths += paths
+        self._named.update(paths)
         if not self._walking:
             self._walking = True
             self.spawn(self._walk)
@@ -53,7 +59,8 @@ class Warming(Errand):
         """Say how far it is: files and bytes; sizes are estimates until a file was opened."""
         return {
             "counting": self._walking,
-            "files": len(self._seen),
+            "files": len(self._seen) - self._absent,
+            "absent": self._absent,
             "files_done": self._files_done,
             "size": self._size + sum(item.size for item in (*self._active, *self._waiting)),
             "done": self._done + sum(item.here for item in self._active),
@@ -109,13 +116,21 @@ class Warming(Errand):
         self._active.append(item)
         self.spawn(lambda: self._bring(item))
 
+    def _supposed(self, item: Item) -> bool:
+        """Tell whether a file was listed without knowing that it exists, and not named by itself."""
+        song, form = item.asset.song, item.asset.form
+        return item.path not in self._named and self._files.catalog.providers[song.service].free(song, form)
+
     async def _bring(self, item: Item) -> None:
         try:
             await self._bringer.bring(item)
             item.done = item.size
             self._files_done += 1
         except MusicfsError as failed:
-            self.fail(item.path, failed)
+            if isinstance(failed, BytesMissing) and self._supposed(item):
+                self._absent += 1
+            else:
+                self.fail(item.path, failed)
             item.size = item.done  # What cannot be had is not waited for in the sum.
         except trio.Cancelled:
             self.cancelled = True  # The daemon ends, too: nothing new is begun.

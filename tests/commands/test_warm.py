@@ -69,6 +69,9 @@ def test_the_summary_counts() -> None:
     assert summary(DONE) == "2 files here, checked and pinned: 2.0 KiB, 1.0 KiB of it fetched now"
     assert summary({**DONE, "files_done": 1}).startswith("1 of 2 files here")
     assert summary({**DONE, "files": 1, "files_done": 1}).startswith("1 file here")
+    absent = "; 1 listed form does not exist at the service"
+    assert summary({**DONE, "absent": 1}) == summary(DONE) + absent
+    assert summary({**DONE, "absent": 3}).endswith("; 3 listed forms do not exist at the service")
 
 
 def test_a_path_elsewhere_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,10 +125,23 @@ async def test_one_failure_does_not_stop_the_others(house: House, service: Servi
     service.add_clip("ada@example.com", "Tide", 5.0)
     service.fail(json_error(403), kind="mp3", times=1)
     told = await house.warm("library")
-    assert (told["files"], told["files_done"], told["failed"]) == (6, 4, 2)
-    assert any(one["path"] == "library/Lost/Lost.wav" and one["remedy"] for one in told["failures"])
+    assert (told["files"], told["files_done"], told["absent"], told["failed"]) == (5, 4, 1, 1)
+    assert [one["path"] for one in told["failures"] if one["remedy"]] == ["library/Lost/Lost.mp3"]
     assert len(house.pinned()) == 4
     assert told["done"] == told["size"]
+
+
+async def test_a_form_that_does_not_exist(house: House, service: Service) -> None:
+    """A wav that is listed for every song and that the service does not have for this one is counted, and
+    nothing has failed; named by itself it is a failure, because there is nothing to play."""
+    service.add_clip("ada@example.com", "Lost", 5.0, without=("wav",))
+    for _ in range(2):
+        told = await house.warm("library")
+        assert (told["files"], told["files_done"], told["absent"], told["failures"]) == (2, 2, 1, [])
+        assert told["done"] == told["size"]
+        await trio.sleep(2)
+    told = await house.warm("library/Lost/Lost.wav")
+    assert [one["path"] for one in told["failures"]] == ["library/Lost/Lost.wav"]
 
 
 async def test_damage_is_found_and_mended(house: House, service: Service) -> None:
