@@ -80,14 +80,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     media_url: Url = "https://storage.googleapis.com/producer-app-public/clips"
     """The public bucket: holds `<uuid>.m4a` and `<uuid>.wav`."""
     cache_dir: Place | None = None
-    """Exactly here, if given; else a folder of the profile's own (`places`)."""
+    """Where fetched bytes are kept; else a folder of the profile's own."""
     state_dir: Place | None = None
-    """As `cache_dir`."""
+    """Where names, dates and sizes are kept; else a folder of the profile's own."""
     cache_size: Size = 10 * GIB
-    """Bytes."""
+    """Room for fetched bytes."""
     keep_free: Size = GIB
-    """Bytes left free on the cache's disk."""
+    """What is left free on the cache's disk."""
     sizes: Annotated[Literal["estimate", "exact"], Meta(description="estimate or exact")] = "estimate"
+    """Whether every size is asked for in `stat`, at the price of a link per TemPolor file."""
     listing_ttl: Wait = 60.0
     """Seconds a listing is fresh."""
     forget_after: Wait = 600.0
@@ -95,24 +96,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     deadline: Seconds = 30.0
     """Seconds that a kernel request may wait for the network."""
     ca_file: Place | None = None
+    """Certificates to trust; else the system's."""
     proxy: Switch = False
+    """Whether to go through the proxy that HTTPS_PROXY or ALL_PROXY names."""
     allow_other: Switch = False
+    """Whether other users are let in; needs user_allow_other in /etc/fuse.conf."""
     uid: Number | None = None
+    """Whose the files are; else the mounting user's."""
     gid: Number | None = None
+    """Which group's they are; else the mounting user's."""
     umask: Annotated[int, Meta(ge=0, le=0o777, description="octal permission bits, such as 022")] | None = (
         None
     )
+    """What is taken off the modes 0644 and 0755."""
     xattrs: Switch = False
     """Whether files explain themselves in extended attributes: each `ls -l` then costs two requests more an
     entry, because where they exist the kernel asks for them (and for ACLs) every time."""
     scanners: Words = SCANNERS
     """Basenames of executables that start no download."""
     token_file: Place | None = None
+    """Where the token is kept; else in the config folder."""
     token_command: Words | None = None
+    """A program that prints the token, where there is no file."""
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="debug, info, warning or error")
     ] = "info"
+    """How much is said on stderr."""
     log_format: Annotated[Literal["text", "json"], Meta(description="text or json")] = "text"
+    """How it is said."""
 
 
 @dataclass(frozen=True, slots=True)
