@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import trio
 import trio.testing
 
@@ -34,8 +35,8 @@ from musicfs.ledger import Ledger
 from musicfs.model import Key
 from musicfs.state import State
 from musicfs.store import Store
-from musicfs.wire import Wire
-from musicfs.wire.embedded import doors_to
+from musicfs.wire import Doors, Wire
+from musicfs.wire.embedded import Embedded
 from tests.world import NOW, Programs, Shelf
 
 T = TypeVar("T")
@@ -114,6 +115,12 @@ class House:
         self.loop, self.service, self.limit = loop, service, limit
         self.skew = 0.0
         """Seconds that the machine's clock is off."""
+        self.network: Callable[[httpx.AsyncBaseTransport], httpx.AsyncBaseTransport] = lambda network: network
+        """What lies between the house and the service, if anything."""
+        self.clock: Callable[[float], float] = lambda now: now
+        """What the machine makes of the time, if anything."""
+        self.opened: Callable[[], None] = lambda: None
+        """Called once the state is open."""
         self.programs = Programs()
         self._top, self._lives = folder, 0
         self.folder = folder / "0"
@@ -122,7 +129,7 @@ class House:
 
     def wall(self) -> float:
         """Give the machine's idea of the time, in seconds since the epoch."""
-        return NOW + self.loop.clock.current_time() + self.skew
+        return self.clock(NOW + self.loop.clock.current_time() + self.skew)
 
     # Lives ---------------------------------------------------------------------------------------------
 
@@ -133,6 +140,7 @@ class House:
         self.state = InlineState(self.folder / "state")
         self.store.open()
         self.state.open()
+        self.opened()
         self.loop.run(self._begin)
         return self
 
@@ -150,7 +158,8 @@ class House:
         self._ended.set()
 
     def _furnish(self, nursery: trio.Nursery) -> None:
-        self.wire = Wire(doors_to(self.service, self.service.token), DEADLINE, self.wall)
+        network = self.network(Embedded(self.service))
+        self.wire = Wire(Doors(self.service.origins.api, self.service.token, network), DEADLINE, self.wall)
         services = providers.find(self.service.origins.bucket)
         self.ledger = Ledger(self.state, self.wall)
         self.content = Content(

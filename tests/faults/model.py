@@ -23,8 +23,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from musicfs.demo import (
     Clip,
@@ -581,3 +589,19 @@ def _top(path: str) -> str:
 def _near(one: str, other: str) -> bool:
     """Tell whether two paths share bytes: an archive is held by whoever reads one of its members."""
     return one.rsplit("/stems/", 1)[0] == other.rsplit("/stems/", 1)[0]
+
+
+def run_long(machine: type[RuleBasedStateMachine], lives: int, steps: int, chance: int) -> None:
+    """Run a machine over and over; a failure is raised as it was met, without looking for a smaller one."""
+    run_state_machine_as_test(
+        seed(chance)(machine),
+        settings=settings(
+            max_examples=lives,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            # Hypothesis would spend hours on making a failing life smaller.
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

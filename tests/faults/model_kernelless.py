@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ import trio.testing
 from musicfs.demo import Service
 from musicfs.errors import MusicfsError, errno_for
 from tests.faults.house import House, Loop
-from tests.faults.model import Machine
+from tests.faults.model import COUNTS, Machine, run_long
 from tests.world import NOW
 
 T = TypeVar("T")
@@ -160,3 +160,10 @@ class KernellessMachine(Machine):
         finally:
             if hasattr(self, "kernelless"):
                 self.kernelless.end()
+
+
+def main(amount: int, seed: int, tell: Callable[[str], None]) -> str:
+    """Live `amount` lives of forty steps."""
+    run_long(KernellessMachine, amount, 40, seed)
+    told = ", ".join(f"{count:,} {what}" for what, count in sorted(COUNTS.items()))
+    return f"without a kernel: {told}"
