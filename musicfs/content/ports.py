@@ -88,6 +88,10 @@ class Entry(Protocol):
         """Keep the next bytes of a pass."""
         ...
 
+    def shed(self) -> bool:
+        """Give the first block's room back; False where the disk cannot."""
+        ...
+
     def seal(self, sha256: str) -> None:
         """End a pass: it is whole."""
         ...

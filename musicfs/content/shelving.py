@@ -194,8 +194,10 @@ class Shelving:
     def supersede(self, blob: Blob, common: int) -> Blob:
         """Begin the next version of a one-pass object with the bytes both have in common.
 
+        They move block by block: what nobody will read as the old version any more needs no room of its own.
+
         Raises:
-            StoreError: the disk has no room for both; the next version is begun all the same, empty.
+            StoreError: the disk will not have it; the next version is begun all the same, empty.
         """
         fresh = self._next_version(blob)
         fresh.one_pass = True
@@ -207,6 +209,7 @@ class Shelving:
                 assert blob.entry is not None
                 assert fresh.entry is not None
                 fresh.entry.append(bytes(blob.entry.read(Span(start, min(start + BLOCK, common)))))
+                blob.entry.shed()
         except StoreError:
             self.drop(fresh)
             raise
