@@ -11,6 +11,7 @@ mode of /dev/fuse) is changed back; nothing is left mounted below the run's fold
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import signal
@@ -27,6 +28,7 @@ from musicfs import host
 
 _NEEDED = "import httpx, pyfuse3, trio, trustme"
 _DEVICE = Path("/dev/fuse")
+_LOCK = Path("/run/musicfs-bench.lock")
 
 
 class Steward:
@@ -154,13 +156,28 @@ def _do(words: Sequence[str]) -> None:
 
 @contextmanager
 def _device_for_all() -> Iterator[None]:
-    """Open /dev/fuse to everybody for a while, as udev does on every desktop and server."""
-    before = stat.S_IMODE(_DEVICE.stat().st_mode)
-    _DEVICE.chmod(0o666)
-    try:
-        yield
-    finally:
-        _DEVICE.chmod(before)
+    """Open /dev/fuse to everybody for a while, as udev does on every desktop and server.
+
+    Runs at the same time share a lock; the first notes the mode there was, the last puts it back.
+    """
+    with _LOCK.open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        lock.seek(0)
+        if not lock.read():
+            lock.write(f"{stat.S_IMODE(_DEVICE.stat().st_mode):o}")
+            lock.flush()
+        _DEVICE.chmod(0o666)
+        try:
+            yield
+        finally:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass  # Another run still needs it.
+            else:
+                lock.seek(0)
+                _DEVICE.chmod(int(lock.read(), 8))
+                lock.truncate(0)
 
 
 def leave_nothing(folder: Path) -> None:
