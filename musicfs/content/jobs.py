@@ -28,6 +28,7 @@ from musicfs.model import Span
 
 log = logging.getLogger("musicfs.content")
 
+_LINGER = 0.5  # seconds until a program that was told ESTALE has opened again: the kernel does so at once
 _FAILED = 1.0  # seconds a failure answers for the next who ask (DESIGN §3)
 
 
@@ -78,7 +79,18 @@ class Jobs:
             if isinstance(failure, Unsized):
                 blob.one_pass, failure = True, None
         finally:
-            self._finished(sink.blob if isinstance(sink, Pass) else blob, sink, failure)
+            brought = sink.blob if isinstance(sink, Pass) else blob
+            if brought is not blob and brought.whole:
+                self._shelving.hold(brought)
+                self._nursery.start_soon(self._linger, brought)
+            self._finished(brought, sink, failure)
+
+    async def _linger(self, blob: Blob) -> None:
+        """Keep a new version for a moment: who waited for the old one was sent to look the name up again."""
+        try:
+            await trio.sleep(_LINGER)
+        finally:
+            self._shelving.release(blob)
 
     async def _run_inflation(self, blob: Blob, job: Inflation) -> None:
         failure: MusicfsError | None = Misbehaved("the mount is being closed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -348,6 +349,25 @@ async def test_a_blind_pass_of_other_bytes_is_another_version(
         assert house.stage.moved - moved <= len(other)
         reader.close()
         assert house.changes == [MP3.key]
+
+
+@pytest.mark.trio
+async def test_a_new_version_stays_for_who_looks_again(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Who waited for the old version looks the name up again at once: until then the new one gives way to
+    nobody, and a moment later it may."""
+    async with housed(tmp_path) as house:
+        await evicted(house, made_anew(3))
+        with pytest.raises(Changed):
+            await house.content.open(MP3)
+        pulls = house.stage.pulls
+        assert list(house.store.prune(inf)) == []
+        reader = await house.content.open(MP3)
+        assert (reader.version, house.stage.pulls) == (1, pulls)
+        reader.close()
+        await trio.sleep(1)
+        assert len(list(house.store.prune(inf))) == 1
 
 
 @pytest.mark.expected_log("mp3: no$")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,25 @@ INDEXER = 77
 def service() -> Service:
     """Make the demo's service, on the tests' clock."""
     return Service.demo(wall)
+
+
+@pytest.mark.trio
+async def test_a_stale_open_is_stale_once(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Who opens an old inode and then what its name leads to gets a handle, though the cache has let go of
+    the song meanwhile and the service makes it anew each time: the kernel looks up again once only."""
+    made = service()
+    clip = made.flow.clips[0]
+    made.twist(kind="mp3", restless=True)
+    path = f"flowmusic/{clip.uuid}.mp3"
+    async with living(made, tmp_path) as mounted:
+        await mounted.read(path)
+        old = (await mounted.find(path)).inode
+        for _ in range(2):
+            assert list(mounted.store.prune(inf))
+            with pytest.raises(Changed):
+                await mounted.files.open(old)
+            mounted.files.close(await mounted.files.open((await mounted.find(path)).inode))
+            await trio.sleep(1)
 
 
 # Bytes --------------------------------------------------------------------------------------------------
