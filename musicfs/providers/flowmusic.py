@@ -24,8 +24,10 @@ from musicfs.model import NO_URLS, Account, Conversation, Form, Locator, Page, P
 
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 # Parsed from both ends: the e-mail address between may hold '-', '+' and '.' (upstream-api.md §2.1).
-_CLIP = re.compile(rf"user:\d+-.+-clip:({_UUID})")
-_JOB = re.compile(rf"job:({_UUID})-user:\d+-.+-bot:flowmusic")
+# Bytes that are no UTF-8 (lone surrogates, in a name typed by hand) are part of none.
+_EMAIL = r"[^\n\ud800-\udfff]+"
+_CLIP = re.compile(rf"user:\d+-{_EMAIL}-clip:({_UUID})")
+_JOB = re.compile(rf"job:({_UUID})-user:\d+-{_EMAIL}-bot:flowmusic")
 _PAGE = 100  # the largest page the API gives (§2.2)
 _AHEAD = 6  # pages foretold, this one's next among them: more than are asked for side by side
 _BASE = "/v1/flowmusic"

@@ -21,8 +21,9 @@ from musicfs.model import Account, Conversation, Form, Locator, Page, Provider, 
 
 # The item id is opaque (§3.1): anything that can be a folder's name and has none of the id's own separators.
 # Controls and marks that turn a line of text round are no part of one: it is printed in lists and logs.
-_ODD = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
-_JOB = re.compile(rf"user:\d+-tempolor:[^:/]+-job:([^:/{_ODD}]{{1,200}})")
+# Neither are bytes that are no UTF-8, which a name typed by hand may hold as lone surrogates.
+_ODD = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_JOB = re.compile(rf"user:\d+-tempolor:[^:/\ud800-\udfff]+-job:([^:/{_ODD}]{{1,200}})")
 _TYPES = ("song", "instrumental")
 _FRESH = 120.0  # seconds after COMPLETED in which 404 means "not ready yet" (DESIGN §3; seen: a few seconds)
 _BASE = "/v1/tempolor"
@@ -158,7 +159,7 @@ def _signed_until(url: str) -> float:
     try:
         marks = parse_qs(urlsplit(url).query).get("auth_key", [""])
         return float(int(marks[0].partition("-")[0]))
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
 
 

@@ -1,6 +1,7 @@
 """The fault campaign at full length: one command, one campaign an option, figures at the end.
 
     python -m tests.faults --model 10000        lives of the machine without a kernel
+    python -m tests.faults --fuzz 1000000       inputs for each parser
     python -m tests.faults --nth 1              every call to disk, index, wire and clock fails once
 
 Each line that it ends with is a row of docs/reliability.md.
@@ -17,6 +18,7 @@ import warnings
 
 CAMPAIGNS = {
     "model": ("model_kernelless", "lives of the machine on the kernel-less filesystem"),
+    "fuzz": ("fuzz", "inputs for each parser"),
     "nth": ("nth", "times that every call to disk, index, wire and clock fails once"),
 }
 """Option → the module here whose `main(amount, seed, tell)` runs it and gives its figures, and its unit."""
