@@ -1,6 +1,7 @@
 """`python -m tests.bench`: run the rows, print the table, write the figures.
 
-    python -m tests.bench [--rounds N] [--quick] [--only ROW[,ROW…]] [--list] [--out FOLDER] [--stay-root]
+    python -m tests.bench [--rounds N] [--quick] [--only ROW[,ROW…]] [--list] [--out FOLDER] [--docs]
+                           [--stay-root] [--dir FOLDER]
 
 How it thinks: started by root it goes on as an ordinary user and stays behind for what only root may do
 (`person.py`). Rows run one after the other; one that fails leaves its reason on its page, and the next
@@ -32,8 +33,9 @@ from tests.bench.bench import Bench
 from tests.bench.book import Page, Row
 from tests.bench.rows import ROWS
 
+_DOCS = Path(__file__).parents[2] / "docs"
 _INTERRUPTED = 130
-_LINE = 300  # characters of a failure that the table has room for
+_LINE = 500  # characters of a failure that the table has room for
 
 
 def main(words: Sequence[str]) -> int:
@@ -51,7 +53,7 @@ def main(words: Sequence[str]) -> int:
         if told is None and os.geteuid() == 0 and not options.stay_root:
             code = person.go_on_as_user(words, folder)
             if code is not None:
-                _bring_out(folder, options.out)
+                _bring_out(folder, options)
                 return code
             print("no ordinary user can run this Python here; going on as root", file=sys.stderr)
         return _run(options, folder)
@@ -88,7 +90,7 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
     (out / "bench.svg").write_text(chart.draw(pages))
     report.write_json(pages, about, out / "bench.json")
     if "MUSICFS_BENCH_FOLDER" not in os.environ:
-        _bring_out(folder, options.out)
+        _bring_out(folder, options)
     return code or int(any(page.failures for page in pages.values()))
 
 
@@ -110,15 +112,19 @@ def _why(failed: Exception) -> str:
     text = f"{type(failed).__name__}: {failed}"
     if isinstance(failed, subprocess.CalledProcessError):
         text = f"{failed.cmd[0]} ended with {failed.returncode}: {failed.stderr or ''}"
-    words = " ".join(text.replace("|", "/").split())
+    words = " ".join(" ".join([text, *getattr(failed, "__notes__", ())]).replace("|", "/").split())
     return words if len(words) <= _LINE else f"{words[: _LINE // 2]} … {words[-_LINE // 2 :]}"
 
 
-def _bring_out(folder: Path, out: Path | None) -> None:
-    if out is not None and (folder / "out").exists():
-        out.mkdir(parents=True, exist_ok=True)
-        for file in (folder / "out").iterdir():
-            shutil.copyfile(file, out / file.name)
+def _bring_out(folder: Path, options: argparse.Namespace) -> None:
+    """Put the results where they were wanted, as whoever called."""
+    made = folder / "out"
+    if options.out is not None and made.exists():
+        shutil.copytree(made, options.out, dirs_exist_ok=True)
+    if options.docs and made.exists():
+        shutil.copyfile(made / "bench.svg", _DOCS / "performance.svg")
+        page = _DOCS / "performance.md"
+        page.write_text(report.into(page.read_text("utf-8"), (made / "bench.md").read_text("utf-8")), "utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -130,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--list", action="store_true", help="name the rows")
     parser.add_argument("--out", type=Path, help="folder for bench.md, bench.json and the chart")
+    parser.add_argument("--docs", action="store_true", help="write docs/performance.md and .svg anew")
     parser.add_argument("--dir", default="/var/tmp", help="where to work; 2 GB, on a disk (/var/tmp)")
     parser.add_argument("--stay-root", action="store_true", help="do not go on as an ordinary user")
     return parser

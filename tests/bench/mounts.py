@@ -25,6 +25,7 @@ from musicfs import host
 from musicfs.demo import DEMO_TOKEN
 from tests.bench.book import US
 
+_LAST_WORDS = 400  # characters of a log that explain a failure, as a rule
 _START = 60.0  # seconds for a mount on a busy machine
 _END = 15.0  # seconds to end in good order
 _LOOK = 0.002  # seconds between two looks whether it is there: small beside the quickest start (110 ms)
@@ -94,6 +95,8 @@ class Mounted:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+        if value is not None:
+            value.add_note(f"{self.name} said: {self.said()[-_LAST_WORDS:]}")
 
     def _end(self) -> None:
         process = self._process

@@ -63,6 +63,22 @@ def markdown(rows: Sequence[Row], pages: Mapping[str, Page], about: str) -> str:
     return "\n".join(lines)
 
 
+BEGIN, END = "<!-- bench: what follows is written by scripts/bench --docs -->", "<!-- bench: end -->"
+
+
+def into(document: str, text: str) -> str:
+    """Put the report where a document keeps it.
+
+    Raises:
+        ValueError: the document has no such place.
+    """
+    before, found, rest = document.partition(BEGIN)
+    _, ended, after = rest.partition(END)
+    if not found or not ended:
+        raise ValueError(f"the document lacks {BEGIN} or {END}")
+    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
+
+
 def surroundings(rounds: int, user: str, root: bool) -> str:
     """Say on what, by whom and how often it was measured."""
     name = platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")

@@ -178,6 +178,18 @@ def test_the_report_shows_goals_medians_and_failures() -> None:
     assert "rclone ended with 1" in text
 
 
+def test_the_report_has_its_place_in_a_document() -> None:
+    """What was there is replaced, what is around it stays, and a document without the place is refused."""
+    first = report.into(f"Before.\n{report.BEGIN}\n{report.END}\nAfter.", "one")
+    second = report.into(first, "two")
+    assert "two" in second
+    assert "one" not in second
+    assert second.startswith("Before.")
+    assert second.endswith("After.")
+    with pytest.raises(ValueError, match="lacks"):
+        report.into("no place", "one")
+
+
 def test_the_chart_is_a_picture() -> None:
     """It is well-formed, has a bar for each who took part, and leaves out what was not measured."""
     assert len(_bars(chart.draw({"cold-apart": _page()}))) == 2
