@@ -9,6 +9,7 @@ What must always be true: nothing is printed to stdout but a verb's result.
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import io
 import logging
@@ -67,6 +68,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A path may hold bytes that are not text.
         sys.stdout.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else argv
+    if argv and not argv[0].startswith("-") and argv[0] not in VERBS:
+        near = difflib.get_close_matches(argv[0], VERBS, n=1)
+        hint = f"did you mean {near[0]}?" if near else "musicfs --help lists them"
+        print(f"musicfs: there is no command {argv[0]!r}; {hint}", file=sys.stderr)
+        return exits.USAGE
     args = parser(argv).parse_args(argv)
     try:
         code: int = args.run(args, os.environ)

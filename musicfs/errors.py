@@ -66,7 +66,7 @@ class NoSuchEntry(MusicfsError):
 
     errno = errno.ENOENT
     level = logging.DEBUG
-    remedy = "Check the name; a song made a moment ago appears after the next refresh."
+    remedy = "Check the name (a song made a moment ago appears after the next refresh)."
 
 
 class NotADirectory(MusicfsError):
@@ -122,7 +122,7 @@ class Changed(MusicfsError):
 class BadArchive(MusicfsError):
     """A stems ZIP that cannot be read."""
 
-    remedy = "The service's ZIP is damaged; make the stems again there."
+    remedy = "Make the stems again at the service, because its ZIP is damaged."
 
 
 class UpstreamError(MusicfsError):
@@ -148,7 +148,7 @@ class Lapsed(Refused):
 class AccountBroken(Refused):
     """596: the linked account is in an error state."""
 
-    remedy = "Add this account again at useapi.net; the other accounts are not affected."
+    remedy = "Add this account again at useapi.net (the other accounts are not affected)."
 
 
 class Withdrawn(UpstreamError):
@@ -156,14 +156,14 @@ class Withdrawn(UpstreamError):
 
     errno = errno.ENOENT
     level = logging.INFO
-    remedy = "The service has no such song."
+    remedy = "Check the id, because the service has no such song."
 
 
 class BytesMissing(UpstreamError):
     """A listed thing whose bytes answer 404; the entry stays."""
 
     level = logging.INFO
-    remedy = "The service lists the song but has no bytes for this form; try another form."
+    remedy = "Try another form, because the service lists the song but has no bytes for this one."
 
 
 class LinkDead(UpstreamError):
@@ -191,7 +191,7 @@ class Throttled(UpstreamError):
     errno = errno.EBUSY
     level = logging.INFO
     temporary = True
-    remedy = "The service asks for fewer requests; it is tried again by itself."
+    remedy = "Wait a little (it is tried again by itself)."
 
     def __init__(self, message: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -203,7 +203,7 @@ class Unreachable(UpstreamError):
 
     errno = errno.EHOSTUNREACH
     temporary = True
-    remedy = "Check the network; what is cached still plays."
+    remedy = "Check the network (what is cached still plays)."
 
 
 class TooSlow(UpstreamError):
@@ -211,14 +211,14 @@ class TooSlow(UpstreamError):
 
     errno = errno.ETIMEDOUT
     temporary = True
-    remedy = "The service or the network is slow; open the file again."
+    remedy = "Open the file again, because the service or the network was slow."
 
 
 class Misbehaved(UpstreamError):
     """An answer that cannot be right: 5xx, an odd 4xx, bad JSON, a short body, HTML for audio."""
 
     temporary = True
-    remedy = "The service has a problem; it is tried again at the next open."
+    remedy = "Open the file again in a while, because the service has a problem."
 
 
 class Rejected(Misbehaved):

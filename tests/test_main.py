@@ -37,6 +37,14 @@ def test_bad_arguments_are_code_2() -> None:
         assert done.stdout == ""
 
 
+def test_a_misspelt_command_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    """One line, code 2, not the list of all."""
+    assert front.main(["staus"]) == 2
+    assert capsys.readouterr().err == "musicfs: there is no command 'staus'; did you mean status?\n"
+    assert front.main(["x"]) == 2
+    assert "musicfs --help lists them" in capsys.readouterr().err
+
+
 def test_help_loads_neither_trio_nor_pyfuse3() -> None:
     """The front door stays quick."""
     program = (
@@ -71,7 +79,7 @@ def fails(failure: BaseException) -> Any:
     class Verb:
         @staticmethod
         def add(verbs: Any) -> None:
-            verbs.add_parser("fail").set_defaults(run=run)
+            verbs.add_parser("demo").set_defaults(run=run)
 
     return Verb
 
@@ -94,7 +102,7 @@ def test_failures_end_in_a_sentence(
 ) -> None:
     """Ours, also wrapped by nurseries, and Ctrl-C."""
     monkeypatch.setattr(front, "verbs_for", lambda argv: [fails(failure)])
-    assert front.main(["fail"]) == code
+    assert front.main(["demo"]) == code
     written = capsys.readouterr()
     assert written.out == ""
     assert said in written.err
@@ -105,7 +113,7 @@ def test_failures_end_in_a_sentence(
 def test_any_other_failure_is_logged_and_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
     """A mistake of ours is not swallowed."""
     monkeypatch.setattr(front, "verbs_for", lambda argv: [fails(ZeroDivisionError("x"))])
-    assert front.main(["fail"]) == 1
+    assert front.main(["demo"]) == 1
 
 
 def test_a_closed_pipe_is_no_failure() -> None:
@@ -129,7 +137,7 @@ def talkative(front: Any) -> None:
     class Verb:
         @staticmethod
         def add(verbs: Any) -> None:
-            verbs.add_parser("talk").set_defaults(run=run)
+            verbs.add_parser("demo").set_defaults(run=run)
 
     front.verbs_for = lambda argv: [Verb]
-    sys.exit(front.main(["talk"]))
+    sys.exit(front.main(["demo"]))

@@ -45,7 +45,10 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     logs.set_up("critical", "text", environ, sys.stderr)
     chosen = config.load({}, environ, args.config).settings
     path = config.token_path(chosen, environ)
-    token = config.Token(_asked(), "what was typed")
+    text = _asked()
+    if not text.strip():
+        raise config.TokenError("no token was given, so none is kept")
+    token = config.Token(text, "what was typed")
     if not _SHAPE.fullmatch(token.reveal()):
         print("musicfs: tokens of useapi.net look like user:1234-…; this one does not", file=sys.stderr)
     host = urlsplit(chosen.api_url).hostname or ""
@@ -70,7 +73,10 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _asked() -> str:
     if sys.stdin.isatty():
-        return getpass.getpass("useapi.net token (it is not shown): ")
+        try:
+            return getpass.getpass("useapi.net token (it is not shown): ")
+        except EOFError:
+            return ""
     return sys.stdin.readline()
 
 

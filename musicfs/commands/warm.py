@@ -75,7 +75,8 @@ def _warm(environ: Mapping[str, str], mountpoint: Path, paths: list[str], *, unp
         reply, failures = errand.follow(socket, number, _measured, drawn)
     for failure in failures:
         print(explained(mountpoint, failure), file=sys.stderr)
-    print(_unpinned(reply) if unpin else summary(reply))
+    if reply["files"]:
+        print(_unpinned(reply) if unpin else summary(reply))
     return exits.UNEXPECTED if failures or reply["stage"] != "done" else exits.DONE
 
 

@@ -25,10 +25,8 @@ from musicfs.errors import ConfigError
 COMMAND_LIMIT = 10.0
 """Seconds; a password manager may wait for a click, but a unit's start has a limit too."""
 
-PLACES = (
-    "$CREDENTIALS_DIRECTORY/token, the token_file setting, the token_command setting "
-    "or the environment variable MUSICFS_TOKEN"
-)
+OTHERS = "$CREDENTIALS_DIRECTORY/token, token_command or MUSICFS_TOKEN"
+"""The places beside the file."""
 
 
 class TokenError(ConfigError):
@@ -50,7 +48,7 @@ class Token:
         """Take the text without surrounding white space; `origin` names the place in an error."""
         text = text.strip()
         if not text:
-            raise TokenError(f"{origin} is empty; the token is looked for in {PLACES}")
+            raise TokenError(f"{origin} is empty, and no token")
         if not (text.isascii() and text.isprintable() and " " not in text):
             raise TokenError(f"{origin} holds a character that no token has; was more than the token copied?")
         self._text = text
@@ -86,7 +84,7 @@ def find_token(settings: Settings, environ: Mapping[str, str]) -> Token:
         return Token(_ask(settings.token_command), "what token_command printed")
     if "MUSICFS_TOKEN" in environ:
         return Token(environ["MUSICFS_TOKEN"], "MUSICFS_TOKEN")
-    raise NoToken(f"there is no token; it is looked for in {PLACES}")
+    raise NoToken(f"there is no token in {path}, {OTHERS}")
 
 
 def token_path(settings: Settings, environ: Mapping[str, str]) -> Path:

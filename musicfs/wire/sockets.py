@@ -266,10 +266,14 @@ def within(seconds: float | None, words: str, broken: type[UpstreamError] = Misb
 def cause(failed: Exception) -> str:
     """Say in words that give nothing away what broke."""
     deepest: BaseException = failed
-    while deepest.__cause__ is not None:
-        deepest = deepest.__cause__
+    while inner := deepest.exceptions[-1] if isinstance(deepest, ExceptionGroup) else deepest.__cause__:
+        deepest = inner  # trio gives every attempt to connect in a group; the last speaks for all
     if isinstance(deepest, ssl.SSLCertVerificationError):
         return "the server's certificate is not trusted"
     if isinstance(deepest, ssl.SSLError):
         return "the TLS connection failed"
+    if isinstance(deepest, socket.gaierror):
+        return "the server's name cannot be resolved"
+    if isinstance(deepest, ConnectionRefusedError):
+        return "the connection was refused"
     return "the connection failed"

@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from musicfs import config, host
+from musicfs import config, control, host
 from musicfs.__main__ import main
 from musicfs.commands.doctor import machine, record, services
+from musicfs.commands.doctor import running as running_daemon
 from musicfs.commands.doctor.verdicts import Standing, Verdict
 from musicfs.config import Settings
 from musicfs.demo import DEMO_TOKEN, Role, Service
 from musicfs.demo.faults import json_error
 from musicfs.providers.useapi import Subscription
+from tests.commands.conftest import Serve
 from tests.loopback import Loopback, running
 from tests.sleeper import sleeper
 
@@ -263,6 +265,46 @@ def test_clocks(apart: float, standing: Standing) -> None:
     """A minute is nothing, ten are; no date is a note."""
     assert services.clock(1e9, 1e9 + apart).standing is standing
     assert services.clock(None, 1e9).standing is Standing.NOTE
+
+
+# A running daemon -----------------------------------------------------------------------------------------
+
+
+def test_a_daemon_is_asked_what_it_met(serving: Serve) -> None:
+    """Servers that are down, want quiet or answer; damage of the disk; the newest failure with its remedy."""
+    told = {
+        "uptime": 60,
+        "upstream": {
+            "hosts": {
+                "edge:443": {"down_for": 12.0, "quiet_for": {}},
+                "api:443": {"down_for": None, "quiet_for": {"list": 70.0}},
+                "well:443": {"down_for": None, "quiet_for": {}},
+            }
+        },
+        "cache": {"damaged": 3},
+        "errors": [{"error": "old"}, {"error": "slow", "ago": 5, "path": "Tide", "remedy": "Open it again."}],
+    }
+    with serving(Path("/m"), lambda verb, args: told):
+        (daemon,) = control.daemons(config.runtime_dirs(os.environ))
+        said = {verdict.name: verdict for verdict in running_daemon.look(daemon)}
+    assert (said["edge:443"].standing, said["edge:443"].code) == (Standing.WRONG, 69)
+    assert said["api:443"].standing is Standing.NOTE
+    assert said["well:443"].standing is Standing.GOOD
+    assert said["cache"].says.startswith("3 blocks")
+    assert (said["last failure"].says, said["last failure"].remedy) == (
+        "5 s ago a program was refused: slow",
+        "Open it again.",
+    )
+
+
+def test_a_daemon_that_says_nothing_is_wrong(serving: Serve, tmp_path: Path) -> None:
+    """A register without a socket behind it, and an odd answer, are told and stop nothing."""
+    lost = control.Daemon(Path("/m"), tmp_path / "none", 4242)
+    (verdict,) = running_daemon.look(lost)
+    assert (verdict.standing, verdict.remedy) == (Standing.WRONG, "Run: musicfs umount /m && kill 4242")
+    with serving(Path("/m"), lambda verb, args: {}):
+        (daemon,) = control.daemons(config.runtime_dirs(os.environ))
+        assert [one.standing for one in running_daemon.look(daemon)] == [Standing.GOOD]
 
 
 # The command ----------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def test_a_good_token_is_kept_for_its_owner_alone(
     ("text", "code", "said"),
     [
         ("user:9-other\n", 77, "the token was refused (401)"),
-        ("\n", 77, "is empty"),
+        ("\n", 77, "no token was given"),
         ("user:1 two\n", 77, "was more than the token copied?"),
     ],
 )

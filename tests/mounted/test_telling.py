@@ -153,6 +153,7 @@ def test_the_doctor_beside_a_mount(service: Service, tmp_path: Path) -> None:
         assert f"{mount.path} is served by process {mount.pid}" in says
         assert f"the cache is in use by the musicfs on {mount.path} (process {mount.pid})" in says
         assert "its songs can be listed" in says
+        assert "answered the daemon when it was last asked" in says
         report = mount.ask("doctor", "--report").stdout
         assert '"uptime"' in report
         for secret in ("Tide", "ada@example.com", mount.environ["MUSICFS_TOKEN"]):

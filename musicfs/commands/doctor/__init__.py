@@ -2,6 +2,7 @@
 
 verdicts   one thing looked at, and how it stands
 machine    FUSE, disk, lock, mounts
+running    what a running daemon met: servers, accounts, the disk
 services   token, subscription, accounts, byte servers, clock
 record     all of it for a bug report, with what is private taken out
 
@@ -23,7 +24,7 @@ from typing import TextIO
 
 from musicfs import config, host
 from musicfs.commands import logs, options, page
-from musicfs.commands.doctor import machine
+from musicfs.commands.doctor import machine, running
 from musicfs.commands.doctor.verdicts import Standing, Verdict, code_of, good, note, wrong
 from musicfs.commands.exits import code_for
 from musicfs.errors import ConfigError, MusicfsError
@@ -75,7 +76,8 @@ def look(loaded: config.Loaded, environ: Mapping[str, str]) -> Iterator[Verdict]
 
     chosen, table = loaded.settings, host.mounts()
     paths = config.find_paths(environ, loaded.profile, chosen.cache_dir, chosen.state_dir)
-    daemons = {one.mountpoint: one.pid for one in control.daemons(config.runtime_dirs(environ))}
+    registered = control.daemons(config.runtime_dirs(environ))
+    daemons = {one.mountpoint: one.pid for one in registered}
     yield machine.device()
     yield machine.mounter()
     yield machine.library()
@@ -84,6 +86,8 @@ def look(loaded: config.Loaded, environ: Mapping[str, str]) -> Iterator[Verdict]
     yield from machine.disk(paths, chosen, table)
     yield machine.lock(paths, daemons)
     yield from machine.mounted(table, daemons)
+    for daemon in registered:
+        yield from running.look(daemon)
     yield from _network(chosen, environ, table)
 
 
