@@ -1,8 +1,10 @@
 """One question, many who wait for its answer.
 
-How it thinks: the question runs in the house's nursery, so whoever asked first may go away. Who comes
-while it is out waits for the same answer, up to a number; a failure is remembered for a moment, so a
-storm of the same question costs one call. Used for the two questions that a `lookup` may ask (DESIGN §3).
+How it thinks: the question runs in the house's nursery, so whoever asked first may go away. Who comes while
+it is out waits for the same answer, up to a number; a failure is remembered for a moment, so a storm of the
+same question costs one call. A question that is not answered in time, or fails late, stands for the others
+as well: for a moment none is asked, or `find` would wait in folder after folder. Used for the two questions
+that a `lookup` may ask (DESIGN §3).
 
 What must always be true: a failed question reaches those who wait and never the nursery.
 """
@@ -22,6 +24,9 @@ from musicfs.errors import Crowded, Misbehaved, MusicfsError, TooSlow
 log = logging.getLogger("musicfs.flights")
 T = TypeVar("T")
 
+_REST = 5.0  # seconds: in them `find` passes thousands of folders, and a person has hardly opened the next
+_LONG = 1.0  # seconds of waiting for a failure that are not to be asked of anybody twice
+
 
 @dataclass(slots=True)
 class _Flight:
@@ -39,6 +44,8 @@ class Flights(Generic[T]):
         self._nursery, self._most = nursery, most
         self._flying: dict[Hashable, _Flight] = {}
         self._failed: TTLCache[Hashable, MusicfsError] = TTLCache(1024, remember, timer=trio.current_time)
+        self._resting = -1.0
+        """Until when no new question is asked, on trio's clock."""
 
     @property
     def under_way(self) -> int:
@@ -50,13 +57,15 @@ class Flights(Generic[T]):
 
         Raises:
             Crowded: too many wait for this already.
-            TooSlow: no answer in time; the question goes on behind.
+            TooSlow: no answer in time, and the question goes on behind; or another had none a moment ago.
             MusicfsError: what the question ended with, now or a moment ago.
         """
         if (failed := self._failed.get(key)) is not None:
             raise failed
         flight = self._flying.get(key)
         if flight is None:
+            if trio.current_time() < self._resting:
+                raise TooSlow("another question was not answered a moment ago")
             flight = self._flying[key] = _Flight()
             self._nursery.start_soon(self._fly, key, flight, question)
         if flight.waiting >= self._most:
@@ -68,17 +77,26 @@ class Flights(Generic[T]):
         finally:
             flight.waiting -= 1
         if waited.cancelled_caught:
+            self._rest()
             raise TooSlow("no answer yet; the question goes on")
         if flight.failure is not None:
             raise flight.failure
         value: T = flight.value
         return value
 
+    def _rest(self) -> None:
+        """Ask nothing new for a moment."""
+        self._resting = trio.current_time() + _REST
+
     async def _fly(self, key: Hashable, flight: _Flight, question: Callable[[], Awaitable[T]]) -> None:
+        began = trio.current_time()
         try:
             flight.value = await question()
+            self._resting = -1.0
         except MusicfsError as failed:
             flight.failure = self._failed[key] = failed
+            if trio.current_time() - began >= _LONG:
+                self._rest()
         except Exception:
             log.exception("a question broke")
             flight.failure = Misbehaved("an unexpected failure, see the log")

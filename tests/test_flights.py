@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from musicfs.errors import Crowded, Misbehaved, NoSuchEntry, TooSlow
+from musicfs.errors import Crowded, Misbehaved, NoSuchEntry, TooSlow, Unreachable
 from musicfs.flights import Flights
 
 
@@ -142,3 +142,33 @@ async def test_the_end_of_the_house_ends_the_wait(autojump_clock: trio.testing.M
             outer.start_soon(wait)
             await trio.testing.wait_all_tasks_blocked()
             house.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("failure", [None, TooSlow("late"), Unreachable("no")])
+@pytest.mark.trio
+async def test_one_that_is_late_stands_for_the_others(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, failure: Exception | None
+) -> None:
+    """After a question that was not answered in time no other is asked for five seconds, and who asks one is
+    told at once; then it is tried again."""
+    flights: Flights[int] = Flights(nursery, most=4, remember=1.0)
+    late, others = Oracle(3.0 if failure else 60.0, failure), Oracle()
+    with pytest.raises((TooSlow, Unreachable)):
+        await flights.ask("late", late, 4.0)
+    began = trio.current_time()
+    for number in range(100):
+        with pytest.raises(TooSlow):
+            await flights.ask(number, others, 4.0)
+    assert (others.asked, trio.current_time()) == (0, began)
+    await trio.sleep(5.1)
+    assert await flights.ask("other", others, 4.0) == 1
+
+
+@pytest.mark.trio
+async def test_an_answer_ends_the_rest(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
+    """A late answer that comes after all shows that the others may be asked."""
+    flights: Flights[int] = Flights(nursery, most=4, remember=1.0)
+    with pytest.raises(TooSlow):
+        await flights.ask("late", Oracle(3.0), 2.0)
+    await trio.sleep(1.1)
+    assert await flights.ask("other", Oracle(), 2.0) == 1

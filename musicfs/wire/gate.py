@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ import trio
 from musicfs.errors import Throttled, TooSlow, Unreachable, UpstreamError
 
 CONNECTIONS = 6  # a host (DESIGN §3): enough to fill a link, few enough to be a polite guest
+_MADE, _MAKERS = "mp3", 4  # of them for what the service makes meanwhile: links and lists want a turn as well
 _DOWN_FIRST, _DOWN_MOST = 15.0, 120.0  # seconds a host is left alone (DESIGN §3)
 _QUIET_MOST = 900.0  # seconds; who names a year means something else, and is asked four times an hour
 _BUDGET, _REFILL = 24.0, 0.5  # retries in hand and gained per second: about 50 in a first minute, then 30
@@ -65,6 +66,7 @@ class Gate:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.limiter = trio.CapacityLimiter(CONNECTIONS)
+        self._makers = trio.CapacityLimiter(_MAKERS)
         self._strikes = 0
         self._down_for = 0.0
         self._down_until = 0.0
@@ -107,21 +109,23 @@ class Gate:
     async def turn(self, kind: str, until: float) -> AsyncIterator[None]:
         """Wait for a free connection (and for the end of a quiet time), at most until `until`."""
         borrower = object()  # not the task: one task may hold several connections
-        with trio.move_on_at(until) as waiting:
-            await trio.sleep_until(self._quiet.get(kind, 0.0))
-            await self.limiter.acquire_on_behalf_of(borrower)
-        if waiting.cancelled_caught:
-            raise TooSlow("no connection became free in time")
         probe = False
-        try:
-            # While this one waited, others may have found the host down, or have begun to probe it.
-            self.admit(kind, until)
-            probe = self._probing = self.down
-            yield
-        finally:
-            if probe:
-                self._probing = False
-            self.limiter.release_on_behalf_of(borrower)
+        with ExitStack() as held:
+            with trio.move_on_at(until) as waiting:
+                await trio.sleep_until(self._quiet.get(kind, 0.0))
+                for limiter in (self._makers, self.limiter) if kind == _MADE else (self.limiter,):
+                    await limiter.acquire_on_behalf_of(borrower)
+                    held.callback(limiter.release_on_behalf_of, borrower)
+            if waiting.cancelled_caught:
+                raise TooSlow("no connection became free in time")
+            try:
+                # While this one waited, others may have found the host down, or have begun to probe it.
+                self.admit(kind, until)
+                probe = self._probing = self.down
+                yield
+            finally:
+                if probe:
+                    self._probing = False
 
     def heard(self) -> None:
         """Note that the host answered something."""

@@ -309,3 +309,23 @@ def test_progress_begins_patience_anew() -> None:
     patience.progressed(9.0)
     assert patience.pause(15.0, Misbehaved("again")) is not None
     assert patience.tried == 1
+
+
+@pytest.mark.trio
+async def test_what_is_made_leaves_room_for_questions(autojump_clock: trio.testing.MockClock) -> None:
+    """However many mp3s a silent service is making, a link and a listing get their turn at once."""
+    host = gate()
+
+    async def makes() -> None:
+        async with host.turn("mp3", 60.0):
+            await trio.sleep(60)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(makes)
+        await trio.testing.wait_all_tasks_blocked()
+        began = trio.current_time()
+        async with host.turn("mint", 60.0), host.turn("list", 60.0):
+            assert trio.current_time() == began
+        nursery.cancel_scope.cancel()
+    assert host.limiter.borrowed_tokens == 0
