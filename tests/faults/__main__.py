@@ -3,6 +3,7 @@
     python -m tests.faults --model 10000        lives of the machine without a kernel
     python -m tests.faults --fuzz 1000000       inputs for each parser
     python -m tests.faults --nth 1              every call to disk, index, wire and clock fails once
+    python -m tests.faults --power 1000         losses of power
 
 Each line that it ends with is a row of docs/reliability.md.
 """
@@ -20,6 +21,7 @@ CAMPAIGNS = {
     "model": ("model_kernelless", "lives of the machine on the kernel-less filesystem"),
     "fuzz": ("fuzz", "inputs for each parser"),
     "nth": ("nth", "times that every call to disk, index, wire and clock fails once"),
+    "power": ("power", "losses of power"),
 }
 """Option → the module here whose `main(amount, seed, tell)` runs it and gives its figures, and its unit."""
 
