@@ -141,13 +141,15 @@ class Kernel(pyfuse3.Operations):
         if fh not in self._listings:
             raise UnknownHandle("no such folder handle")
         _, entries = self._listings[fh]
-        register = self._files.register
-        for entry in entries[_behind(entries, start_id) :]:
-            node, attributes = self._files.shown(entry)
-            shown = self._attributes(attributes)
-            if not pyfuse3.readdir_reply(token, os.fsencode(entry.name), shown, entry.place):
+        show, remember, reply = self._files.shown, self._files.register.remember, pyfuse3.readdir_reply
+        shown = EntryAttributes()  # one for all: the reply copies it
+        for place in range(_behind(entries, start_id), len(entries)):
+            entry = entries[place]
+            node, attributes = show(entry)
+            self._show(attributes, shown)
+            if not reply(token, entry.name.encode("utf-8", "surrogateescape"), shown, entry.place):
                 return
-            register.remember(node.inode, node)
+            remember(attributes.inode, node)
 
     @_wall
     async def releasedir(self, fh: FileHandleT) -> None:
@@ -199,6 +201,10 @@ class Kernel(pyfuse3.Operations):
 
     def _attributes(self, what: Attributes) -> EntryAttributes:
         shown = EntryAttributes()
+        self._show(what, shown)
+        return shown
+
+    def _show(self, what: Attributes, shown: EntryAttributes) -> None:
         shown.st_ino = InodeT(what.inode)
         shown.st_mode = self._owner.folder_mode if what.folder else self._owner.file_mode
         shown.st_nlink = what.links
@@ -208,7 +214,6 @@ class Kernel(pyfuse3.Operations):
         shown.st_blksize = 131_072  # what the kernel reads at a time
         shown.st_atime_ns = shown.st_mtime_ns = shown.st_ctime_ns = what.mtime_ns
         shown.entry_timeout, shown.attr_timeout = what.name_for, what.valid_for
-        return shown
 
 
 class Marked(Kernel):

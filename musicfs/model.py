@@ -91,7 +91,7 @@ class Song(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         return f"<Song {self.service}:{self.ident} {self.state.value}>"
 
 
-class Known(msgspec.Struct, frozen=True):
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What outlives the cache about one file: its version, exact length in bytes, validator."""
 
     version: int = 0
@@ -100,7 +100,7 @@ class Known(msgspec.Struct, frozen=True):
     one_pass: bool = False
 
 
-class SongRow(msgspec.Struct, kw_only=True):
+class SongRow(msgspec.Struct, kw_only=True, gc=False):
     """A song as the state database keeps it."""
 
     song: Song

@@ -195,7 +195,6 @@ class _House:
         host.sd_notify(os.environ, "READY=1")
         log.info("mounted on %s", mountpoint)
         gc.enable()
-        await trio.to_thread.run_sync(self._wire.build)
 
     def _takes(self) -> int:
         """Say how much of the cache is not pinned, in bytes."""

@@ -28,7 +28,7 @@ from musicfs.content.ports import Facts, Ledger, Shelf
 from musicfs.content.shelving import Shelving
 from musicfs.core.spans import BLOCK, blocks_of, clip
 from musicfs.errors import Changed, StoreError, StoreFull, TooSlow
-from musicfs.model import Key, Known, Span
+from musicfs.model import Key, Known, Song, Span
 
 log = logging.getLogger("musicfs.content")
 
@@ -59,14 +59,19 @@ class Content:
 
     def facts(self, asset: Asset) -> Facts:
         """Say a file's length and version without asking anybody."""
-        blob = self._shelving.blobs.get(asset.key)
+        return self.glance(asset.song, asset.form)
+
+    def glance(self, song: Song, form: str) -> Facts:
+        """Say the same of a song's form, in two microseconds."""
+        key = Key(song.service, song.ident, form)
+        blob = self._shelving.blobs.get(key)
         if blob is not None and blob.size is not None:
             return Facts(blob.size, True, blob.version)
-        known = self._shelving.ledger.known(asset.key)
+        known = self._shelving.ledger.known(key)
         if known.size is not None:
             return Facts(known.size, True, known.version)
-        one_pass = known.one_pass or self._shelving.made_anew(asset)
-        return Facts(asset.guess(), False, known.version, one_pass)
+        asset = Asset(song, form)
+        return Facts(asset.guess(), False, known.version, known.one_pass or self._shelving.made_anew(asset))
 
     def hidden(self, asset: Asset) -> bool:
         """Tell whether a form answered 404 so often that it is not listed for now."""

@@ -7,15 +7,13 @@ in who has it: the wire, the shelf, the ledger. Nothing here does anything.
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from musicfs.model import Key, Known, Span
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """A file as `getattr` shows it."""
+class Facts(NamedTuple):
+    """A file as `getattr` shows it; a tuple, because `ls -l` of a big folder makes tens of thousands."""
 
     size: int
     exact: bool

@@ -29,10 +29,10 @@ _MASK = (1 << 63) - 1
 
 def inode_of(*parts: str) -> int:
     """Give the number of the thing that `parts` name; ValueError if a part holds a NUL, the separator."""
-    if any("\0" in part for part in parts):
-        raise ValueError("a part of an identity holds a NUL")
-    # Names that came from the kernel may hold lone surrogates (undecodable bytes); they still get a number.
     joined = "\0".join(parts).encode("utf-8", "surrogatepass")
+    # Names that came from the kernel may hold lone surrogates (undecodable bytes); they still get a number.
+    if joined.count(0) != len(parts) - 1:
+        raise ValueError("a part of an identity holds a NUL")
     number = int.from_bytes(blake2b(joined, digest_size=8).digest(), "big") & _MASK
     return number if number > ROOT else number + ROOT + 1
 
@@ -54,9 +54,12 @@ class Register(Generic[T]):
     def remember(self, inode: int, thing: T, times: int = 1) -> None:
         """Note that the kernel was given `inode` for `thing`; RuntimeError if it means another thing."""
         known = self._held.get(inode)
-        if known is not None and known[0] != thing:
+        if known is None:
+            self._held[inode] = (thing, times)
+            return
+        if known[0] is not thing and known[0] != thing:
             raise RuntimeError(f"inode {inode} stands for two things")
-        self._held[inode] = (thing, times + (known[1] if known is not None else 0))
+        self._held[inode] = (known[0], times + known[1])
 
     def forget(self, inode: int, times: int = 1) -> bool:
         """Take back what the kernel forgot; True if the number went with it."""

@@ -44,12 +44,13 @@ class File:
     form: str
     version: int
     listed: bool = True
+    inode: int = field(init=False)
+    """Its number: the digest of key and version, wherever it is shown; kept, as every `stat` needs it."""
 
-    @property
-    def inode(self) -> int:
-        """Its number: the digest of key and version, wherever it is shown."""
+    def __post_init__(self) -> None:
         song = self.row.song
-        return inode_of("file", song.service, song.ident, self.form, str(self.version))
+        number = inode_of("file", song.service, song.ident, self.form, str(self.version))
+        object.__setattr__(self, "inode", number)
 
     @property
     def _identity(self) -> tuple[str, str, str, int]:
@@ -74,14 +75,14 @@ class File:
 Node = Folder | File
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """A name in a folder, and its place in it."""
 
     place: int
     name: str
     node: Node | tuple[SongRow, str]
-    """A folder, or the (row, form) of a file whose version is looked up when it is shown."""
+    """A folder, or a file: its (row, form), and once it was shown, itself in the version it had then."""
 
 
 def folder_inode(path: Path) -> int:

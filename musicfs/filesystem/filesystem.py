@@ -11,7 +11,7 @@ released once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import trio
@@ -190,7 +190,7 @@ class Filesystem:
         node = self.node(inode)
         if (opened := self._opened(node)) is not None:
             # Its version may be gone meanwhile: the bytes that are read have the length they had at `open`.
-            return replace(self.sizing.attributes(node), size=opened.size, valid_for=0.0)
+            return self.sizing.attributes(node)._replace(size=opened.size, valid_for=0.0)
         if isinstance(node, File) and node.listed and not self.sizing.size(node)[1]:
             await self.sizing.measure(node)
         return self.sizing.attributes(node)

@@ -219,7 +219,12 @@ class Finding:
 
     def file(self, row: SongRow, form: str, listed: bool) -> File:
         """Give a song's form in the version it has now."""
-        return File(row, form, self.version(Asset(row.song, form, listed)), listed)
+        return File(row, form, self._version(row, form, listed), listed)
+
+    def _version(self, row: SongRow, form: str, listed: bool) -> int:
+        if "/" in form:
+            return self.version(Asset(row.song, form, listed))
+        return self._content.glance(row.song, form).version
 
     def version(self, asset: Asset) -> int:
         """Say which version an asset has now; a member has its archive's."""
@@ -232,7 +237,12 @@ class Finding:
 
     def resolved(self, entry: Entry) -> Node:
         """Give an entry's node, with the version its file has now."""
-        if isinstance(entry.node, tuple):
-            row, form = entry.node
-            return self.file(row, form, row.listed)
-        return entry.node
+        node = entry.node
+        if isinstance(node, Folder):
+            return node
+        if isinstance(node, tuple):
+            row, form = node
+            node = entry.node = self.file(row, form, row.listed)
+        elif node.version != self._version(node.row, node.form, node.listed) or node.listed != node.row.listed:
+            node = entry.node = self.file(node.row, node.form, node.row.listed)
+        return node

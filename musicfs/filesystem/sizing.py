@@ -14,7 +14,7 @@ What must always be true: a listed name has attributes, whatever the network say
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 from cachetools import TTLCache
@@ -37,9 +37,8 @@ _VAIN = 60.0  # seconds in which a neighbour whose size could not be had is not 
 _STROLL = 2.0  # seconds between two songs' first `stat` that make it a walk: one answer takes at most that
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
-    """What `stat` shows."""
+class Attributes(NamedTuple):
+    """What `stat` shows; a tuple, because `ls -l` of a big folder makes ten thousand."""
 
     inode: int
     folder: bool
@@ -92,10 +91,9 @@ class Sizing:
 
     def size(self, file: File) -> tuple[int, bool]:
         """Give a file's length in bytes, and whether it is exact."""
-        asset = Asset(file.row.song, file.form, file.listed)
-        if asset.member is not None:
-            return self._archives.member(asset)[1].size, True
-        facts = self._content.facts(asset)
+        if "/" in file.form:
+            return self._archives.member(Asset(file.row.song, file.form, file.listed))[1].size, True
+        facts = self._content.glance(file.row.song, file.form)
         return facts.size, facts.exact
 
     def _folder_mtime(self, folder: Folder) -> int:

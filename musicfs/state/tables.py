@@ -99,11 +99,13 @@ def contents_of(base: sqlite3.Connection) -> Contents:
     for birth, service, ident, facts, mtime_ns, name, parent, listed, lacks in base.execute(
         "SELECT birth, service, ident, facts, mtime_ns, name, parent, listed, lacks FROM songs"
     ):
+        song = _song_of(sys.intern(service), ident, facts)
         found.songs[birth] = SongRow(
-            song=_song_of(sys.intern(service), ident, facts),
+            song=song,
             birth=birth,
             mtime_ns=mtime_ns,
-            name=name,
+            # Most songs are called what they are called: one text for both.
+            name=song.title if name == song.title else name,
             parent=parent,
             listed=bool(listed),
             lacks=lacks,

@@ -10,7 +10,6 @@ What must always be true: no request leaves but through one of these two doors.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Protocol
@@ -43,7 +42,7 @@ class Later(httpx.AsyncBaseTransport):
     """A network that is built when it is first needed, once."""
 
     def __init__(self, build: Callable[[], Network]) -> None:
-        self._build, self._built = build, threading.Lock()
+        self._build = build
         self._network: Network | None = None
 
     @property
@@ -52,15 +51,14 @@ class Later(httpx.AsyncBaseTransport):
         return self._network.busy if self._network is not None else 0
 
     def build(self) -> Network:
-        """Build it, or wait for the thread that does."""
-        with self._built:
-            if self._network is None:
-                self._network = self._build()
-            return self._network
+        """Build it, if that was not done."""
+        if self._network is None:
+            self._network = self._build()
+        return self._network
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carry one request out and its answer's head in."""
-        return await (self._network or self.build()).handle_async_request(request)
+        return await self.build().handle_async_request(request)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -102,11 +100,6 @@ class Doors:
         if ca_file is not None:
             network.build()  # a file that the user named is tried before the mount says that it is ready
         return cls(api_url, token, network)
-
-    def build(self) -> None:
-        """Build the way out before it is needed; takes some 50 ms, so best in a thread."""
-        if isinstance(self._inner, Later):
-            self._inner.build()
 
     async def aclose(self) -> None:
         """Close both."""

@@ -52,10 +52,6 @@ class Wire:
         """Count what is zero when nothing is asked: requests under way, connections that carry one."""
         return {"requests": self.gates.busy(), "connections": self._doors.busy}
 
-    def build(self) -> None:
-        """Build the way out before somebody waits for it; to be run in a thread."""
-        self._doors.build()
-
     def patience(self, background: bool = False, once: bool = False) -> Patience:
         """Give what one piece of work may spend.
 
