@@ -272,6 +272,12 @@ def invalidate_name(parent: int, name: str) -> None:
     pyfuse3.invalidate_entry_async(InodeT(parent), os.fsencode(name), ignore_enoent=True)
 
 
+def news(record: logging.LogRecord) -> bool:
+    """Tell whether pyfuse3 reports more than a name that was to be let go of by a mount that has gone."""
+    failure = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(failure, OSError) and failure.errno in (errno.ENODEV, errno.ENOTCONN, errno.EBADF))
+
+
 def connect(kernel: Kernel, mountpoint: str, options: set[str]) -> None:
     """Make the kernel mount.
 
@@ -280,6 +286,7 @@ def connect(kernel: Kernel, mountpoint: str, options: set[str]) -> None:
     """
     # The hook pyfuse3.asyncio uses itself: the module's global `trio` is what its session loop waits with.
     pyfuse3.trio = Trio()  # type: ignore[attr-defined]
+    logging.getLogger("pyfuse3").addFilter(news)
     pyfuse3.init(kernel, mountpoint, options)
 
 

@@ -1,0 +1,24 @@
+"""What the kernel's side does without a kernel."""
+
+from __future__ import annotations
+
+import errno
+import logging
+
+import pytest
+
+from musicfs import fuse
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(errno.ENODEV, False), (errno.ENOTCONN, False), (errno.EBADF, False), (errno.EIO, True)],
+)
+def test_a_mount_that_has_gone_is_no_news(number: int, said: bool) -> None:
+    """A name that was still to be let go of when the mount was taken away is not an error in the log."""
+    failure = OSError(number, "fuse_lowlevel_notify_inval_entry returned")
+    record = logging.LogRecord(
+        "pyfuse3", logging.ERROR, __file__, 1, "Failed to submit", (), (OSError, failure, None)
+    )
+    assert fuse.news(record) is said
+    assert fuse.news(logging.LogRecord("pyfuse3", logging.ERROR, __file__, 1, "else", (), None))
