@@ -56,9 +56,16 @@ def content_range(value: str | None) -> ContentRange | None:
     return None
 
 
-def range_header(span: Span) -> str:
-    """Ask for `[start, stop)`."""
-    return f"bytes={span.start}-{span.stop - 1}"
+def range_header(at: int, stop: int | None) -> dict[str, str]:
+    """Ask for `[at, stop)`, for the last `-at` bytes, or (both unknown) for the whole."""
+    if at < 0:
+        return {"Range": f"bytes={at}"}
+    return {} if stop is None else {"Range": f"bytes={at}-{stop - 1}"}
+
+
+def start_of(at: int, total: int | None) -> int:
+    """Say where a range begins that was asked for at `at`, in an object of `total` bytes."""
+    return at if at >= 0 or total is None else max(total + at, 0)
 
 
 def length(headers: Mapping[str, str]) -> int | None:

@@ -106,6 +106,45 @@ async def test_a_span_is_one_request(autojump_clock: trio.testing.MockClock) -> 
 
 
 @pytest.mark.trio
+async def test_the_end_of_an_unknown_length(autojump_clock: trio.testing.MockClock) -> None:
+    """The last bytes are asked for as such, and the answer tells where they begin."""
+    network = Scripted(part(DATA, len(DATA) - 4096, len(DATA)))
+    bucket, _ = await fetch(network, -4096, None)
+    assert bytes(bucket.got) == DATA[-4096:]
+    assert ranges(network.asked) == ["bytes=-4096"]
+    assert bucket.heads == [
+        Head(len(DATA) - 4096, len(DATA), True, f"size {len(DATA)}", 4096),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "asked"),
+    [
+        (part(DATA[:5000], 0, 5000), ["bytes=-65536"]),
+        (ok(DATA[:5000]), ["bytes=-65536"]),
+        (Answer(416, {"content-range": "bytes */5000"}), ["bytes=-65536", "bytes=0-4999"]),
+    ],
+)
+@pytest.mark.trio
+async def test_the_end_is_all_of_a_short_object(
+    answer: Answer, asked: list[str], autojump_clock: trio.testing.MockClock
+) -> None:
+    """Where there are fewer bytes than were asked for, all of them come, also of a strict or lax server."""
+    network = Scripted(answer, ranged(DATA[:5000]))
+    bucket, _ = await fetch(network, -65_536, None)
+    assert bytes(bucket.got) == DATA[:5000]
+    assert ranges(network.asked) == asked
+
+
+@pytest.mark.parametrize("start", [0, len(DATA) - 4097, len(DATA) - 4095])
+@pytest.mark.trio
+async def test_another_end_than_was_asked_for(start: int, autojump_clock: trio.testing.MockClock) -> None:
+    """A 206 that begins elsewhere than the last bytes do is misbehaviour."""
+    network = Scripted(part(DATA, start, len(DATA)))
+    assert isinstance(await refused(network, -4096, None, deadline=1.0), Misbehaved)
+
+
+@pytest.mark.trio
 async def test_a_pass_asks_for_no_range(autojump_clock: trio.testing.MockClock) -> None:
     """A pass to the end wants the whole, and ends where the body ends."""
     network = Scripted(Answer(200, {}, (DATA[:1000], 0.5, DATA[1000:])))
