@@ -3,8 +3,7 @@
 How it thinks: a file lies in one or two folders, and a program that goes through a folder does so as it
 is listed, by name, or by number (`cp -r`), forward or backward; it stays in the folder, or goes down into
 every song of a big one, for all forms or for one. Each of these is a way, and a way is walked only a
-few steps at a time: a big folder's order is made once and kept while somebody copies, a song's folder is
-made anew.
+few steps at a time. A folder's order is made once and kept while somebody copies.
 
 What must always be true: nothing is asked, a `stems/` never seen is passed by; only listed names are
 walked over.
@@ -19,11 +18,14 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import islice, product
 
+from cachetools import LRUCache
+
 from musicfs.catalog import Catalog
-from musicfs.core.tree import STEMS, Entry, File, Folder, Path
+from musicfs.core.tree import STEMS, Entry, File, Folder, Node, Path
 from musicfs.filesystem.finding import Finding
 from musicfs.model import Form, SongRow
 
+_KEPT = 64  # folders' orders kept in mind: the big ones in use all the time, and some songs'
 _LOOKED_AT = 32  # entries of a folder looked at for a next file: those with nothing to give are passed by
 
 
@@ -62,7 +64,7 @@ class Walks:
 
     def __init__(self, catalog: Catalog, finding: Finding) -> None:
         self._catalog, self._finding = catalog, finding
-        self._sorted: dict[tuple[Path, Order], tuple[int, list[Entry]]] = {}
+        self._sorted: LRUCache[tuple[Path, Order], tuple[tuple[int, bool], list[Entry]]] = LRUCache(_KEPT)
 
     def forget(self) -> None:
         """Let go of the orders that were made: nobody copies."""
@@ -128,11 +130,9 @@ class Walks:
         at = self._place(walk, entries, node, name)
         if at is None:
             return
-        behind = (
-            entries[at + 1 : at + 1 + _LOOKED_AT] if walk.step > 0 else entries[max(at - _LOOKED_AT, 0) : at]
-        )
-        for entry in behind[:: walk.step]:
-            found = self._finding.resolved(entry)
+        first, last = (at + 1, at + 1 + _LOOKED_AT) if walk.step > 0 else (max(at - _LOOKED_AT, 0), at)
+        for entry in entries[first:last][:: walk.step]:
+            found = self._node(entry)
             if isinstance(found, File):
                 yield found
             elif walk.deep:
@@ -141,7 +141,7 @@ class Walks:
     def _place(self, walk: Walk, entries: list[Entry], node: File | Folder, name: str) -> int | None:
         """Find a node among a folder's entries."""
         if len(walk.top.path) > 1:
-            nodes = [self._finding.resolved(entry) for entry in entries]
+            nodes = [self._node(entry) for entry in entries]
             return nodes.index(node) if node in nodes else None
         assert node.row is not None
         mark = _key(walk.order, Entry(node.row.birth, name, node), node)
@@ -151,26 +151,33 @@ class Walks:
     def _files(self, folder: Folder, walk: Walk) -> Iterator[File]:
         """Give every file below a song's folder, in a walk's order."""
         for entry in self._in_order(folder, walk.order)[:: walk.step]:
-            node = self._finding.resolved(entry)
-            if isinstance(node, File):
-                yield node
+            found = self._node(entry)
+            if isinstance(found, File):
+                yield found
             else:
-                yield from self._files(node, walk)
+                yield from self._files(found, walk)
 
     def _in_order(self, folder: Folder, order: Order) -> list[Entry]:
-        """List a folder in an order; a big one's is kept as long as its names are."""
-        if order is Order.PLACE:
-            return self._finding.here(folder)
-        if len(folder.path) > 1:
-            return sorted(self._finding.here(folder), key=lambda entry: self._key(order, entry))
-        generation, kept = self._sorted.get((folder.path, order), (-1, []))
-        if generation != self._catalog.generation:
-            kept = sorted(self._finding.top(folder.path), key=lambda entry: self._key(order, entry))
-            self._sorted[folder.path, order] = self._catalog.generation, kept
+        """List a folder in an order, made once for as long as its names are; a small one with its nodes."""
+        big = len(folder.path) == 1
+        if big and order is Order.PLACE:
+            return self._finding.top(folder.path)
+        state = self._catalog.generation, self._finding.unseen(folder)
+        found_in, kept = self._sorted.get((folder.path, order), (None, []))
+        if found_in != state:
+            if order is not Order.PLACE:
+                kept = sorted(self._in_order(folder, Order.PLACE), key=lambda entry: self._key(order, entry))
+            else:
+                found = self._finding.here(folder)
+                kept = [Entry(one.place, one.name, self._node(one)) for one in found]
+            self._sorted[folder.path, order] = state, kept
         return kept
 
+    def _node(self, entry: Entry) -> Node:
+        return self._finding.resolved(entry) if isinstance(entry.node, tuple) else entry.node
+
     def _key(self, order: Order, entry: Entry) -> tuple[int, bytes]:
-        return _key(order, entry, self._finding.resolved(entry) if order is Order.NUMBER else entry.node)
+        return _key(order, entry, self._node(entry) if order is Order.NUMBER else entry.node)
 
 
 def _key(order: Order, entry: Entry, node: File | Folder | tuple[SongRow, str]) -> tuple[int, bytes]:
