@@ -28,7 +28,7 @@ from musicfs.filesystem.finding import ASK, Finding
 from musicfs.model import Form
 
 STEADY = 300.0  # seconds the kernel may believe what cannot change by itself (DESIGN §3: minutes)
-GUESSED = 5.0  # seconds the kernel may believe an estimate that only `open` can mend: one `ls -l` of 10,000
+GUESSED = 5.0  # seconds the kernel may believe an estimate that only `open` mends: one `ls -l` of 10,000
 _SIBLINGS, _SIDE_BY_SIDE = (
     64,
     8,
@@ -80,13 +80,14 @@ class Sizing:
             steady = STEADY if node.row is not None else 1.0
             return Attributes(node.inode, True, 4096, self._folder_mtime(node), 1, STEADY, steady)
         size, exact = self.size(node)
-        # A song has no name in `library/`, and so one link less, until every service was listed once.
-        final = not node.listed or bool(node.row.name or node.row.parent)
-        inode, believed = node.inode, STEADY if final else 0.0
-        if not exact and final:
+        inode, believed = node.inode, STEADY
+        if not exact:
             believed = 0.0 if self._measurable(node) else GUESSED
             if believed:
                 self.guessed.add(inode)
+        elif node.listed and not node.row.name and not node.row.parent:
+            # It has no name in `library/`, and so one link less, until every service was listed once.
+            believed = GUESSED
         return Attributes(inode, False, size, node.row.mtime_ns, node.names, STEADY, believed)
 
     def size(self, file: File) -> tuple[int, bool]:

@@ -77,8 +77,8 @@ class State:
         return sorted(self._contents.songs.values(), key=lambda row: row.birth)
 
     def files(self) -> dict[str, Known]:
-        """Give what is known of files, by key."""
-        return dict(self._contents.files)
+        """Give what is known of files, by key. The table is shared: whoever changes it saves it."""
+        return self._contents.files
 
     def directory(self, key: str) -> tuple[int, bytes] | None:
         """Give an archive's directory and the version it belongs to, if one was ever seen."""
