@@ -4,6 +4,8 @@
     python -m tests.faults --fuzz 1000000       inputs for each parser
     python -m tests.faults --nth 1              every call to disk, index, wire and clock fails once
     python -m tests.faults --power 1000         losses of power
+    python -m tests.faults --mixes 10000        random mixes of what servers do, on a real mount
+    python -m tests.faults --race 10000         clients killed in the middle of a request, on a real mount
 
 Each line that it ends with is a row of docs/reliability.md.
 """
@@ -22,6 +24,8 @@ CAMPAIGNS = {
     "fuzz": ("fuzz", "inputs for each parser"),
     "nth": ("nth", "times that every call to disk, index, wire and clock fails once"),
     "power": ("power", "losses of power"),
+    "mixes": ("mixes", "random mixes of what servers do, on a real mount"),
+    "race": ("race", "clients killed in the middle of a request, on a real mount"),
 }
 """Option → the module here whose `main(amount, seed, tell)` runs it and gives its figures, and its unit."""
 

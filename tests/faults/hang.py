@@ -8,36 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from musicfs.demo import Role, Service, wav_of_size
+from musicfs.demo.faults import black_hole
+from tests.faults.gauges import gauges
 from tests.faults.reading import FIGURES, WORST
-from tests.mounted.mounting import STEP, Mount, until
+from tests.loopback import running
+from tests.mounted.mounting import Mount, attached, done, sha256, until
 
+CROWD = 200  # readers (issue 5)
+MIB = 1024 * 1024
 DEADLINE = 5  # seconds, the setting under which all this is promised
 PROMISE = DEADLINE + 1.0
 """Seconds within which everything ends (issue 5)."""
-
-KILLER = """
-import os, random, signal, sys, time
-folder, kills, pause, seed = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
-dice = random.Random(seed)
-for number in range(kills):
-    child = os.fork()
-    if not child:
-        try:
-            for probe in range(10**9):
-                os.path.exists(f"{folder}/{seed}-{number}-{probe}")
-        finally:
-            os._exit(0)
-    time.sleep(dice.uniform(0, pause))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-"""
-"""Makes clients that look up names that do not exist, one request after the other, and kills each in the
-middle of one."""
 
 
 def state(pid: int) -> str:
@@ -98,50 +85,59 @@ def watched(what: str, limit: float = PROMISE) -> Iterator[None]:
     assert took <= limit, f"{what} took {took:.1f} s"
 
 
-def slowest_answer(mount: Mount, seconds: float) -> float:
-    """Ask the daemon's loop for `seconds`, touching the mount with nothing; give its slowest answer."""
-    from musicfs import config, control
-
-    daemon = control.find(config.runtime_dirs(mount.environ), mount.path)
-    worst, end = 0.0, time.monotonic() + seconds
-    while time.monotonic() < end:
-        began = time.monotonic()
-        control.ask(daemon.socket, "status")
-        worst = max(worst, time.monotonic() - began)
-    return worst
-
-
-def race(mount: Mount, kills: int, seed: str) -> float:
-    """Kill clients in the middle of their requests, and give the loop's slowest answer, in seconds.
-
-    A loop that blocks in the read of a request whose client is gone answers nobody until the next request
-    comes; between two bursts none comes.
-    """
-    worst = 0.0
-    for burst in range(0, kills, _BURST):
-        count = min(_BURST, kills - burst)
-        words = [
-            sys.executable,
-            "-c",
-            KILLER,
-            mount.path / "flowmusic",
-            str(count),
-            "0.006",
-            f"{seed}-{burst}",
-        ]
-        with subprocess.Popen([str(word) for word in words]) as killer:
-            while killer.poll() is None:
-                worst = max(worst, slowest_answer(mount, STEP))
-        worst = max(worst, slowest_answer(mount, 0.1))
-        FIGURES["clients killed in a request"] += count
-    return worst
-
-
-_BURST = 5  # kills until the mount is left alone for a moment: who hides a freeze is the next request
-
-
 def in_flight(mount: Mount, least: int) -> None:
     """Wait until the daemon holds up at least so many requests."""
-    from tests.faults.gauges import gauges
-
     until(lambda: gauges(mount)["waiters"] + gauges(mount)["jobs"] >= least, PROMISE)
+
+
+def stock() -> Service:
+    """Give a service many songs, the wavs longer than what an `open` asks for."""
+    service = Service(clock=time.time)
+    for number in range(110):
+        service.add_clip("ada@example.com", f"Song {number}", 10.0)
+    for number in range(20):
+        service.add_job("100", f"Job {number}", 10.0, wav=wav_of_size(2 * MIB, f"wav {number}"))
+    return service
+
+
+class Scene:
+    """A mount whose every folder was listed, with a song in the cache and songs whose heads are."""
+
+    def __init__(self, mount: Mount, service: Service) -> None:
+        self.mount, self.service = mount, service
+        for folder in ("flowmusic", "tempolor", "library"):
+            mount.listed(folder)
+        self.songs = [mount.path / "flowmusic" / f"{clip.uuid}.mp3" for clip in service.flow.clips]
+        self.wavs = [mount.path / "tempolor" / job.item / "song.wav" for job in service.tempolor.jobs]
+        self.cached = self.songs.pop()
+        self.wanted = sha256(self.cached)
+        self.whole = self.wavs.pop()
+        self.whole_wanted = sha256(self.whole)
+
+    def behead(self) -> None:
+        """Bring the head of each wav, so that its `open` needs nobody and its reading does."""
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda path: done(["head", "-c", "1", path]), self.wavs))
+
+    def darken(self) -> None:
+        """Let no byte come from anywhere."""
+        for role in Role:
+            self.service.fail(black_hole(), role=role)
+
+    def readers(self) -> list[Path]:
+        """Give two hundred readings that wait: half in `open`, half in `read`."""
+        reading = self.wavs * (CROWD // 2 // len(self.wavs) + 1)
+        return self.songs[: CROWD // 2] + reading[: CROWD - CROWD // 2]
+
+
+@contextlib.contextmanager
+def scene(home: Path, *program: str) -> Iterator[Scene]:
+    """Serve and mount, and clean up."""
+    service = stock()
+    with running(service) as loop:
+        mount = Mount(loop, home, *program, deadline=DEADLINE, listing_ttl=1)
+        with attached(mount):
+            mount.expect(".")
+            yield Scene(mount, service)
+            mount.expect(".")
+            service.clear()

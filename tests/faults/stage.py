@@ -75,6 +75,14 @@ class Stage:
         """Give an untouched song for a place: what names it in requests, its file, and its bytes."""
         with self._lock:
             thing = self._next_clip() if place in ("mp3", "bucket") else self._next_job()
+        return self._described(place, thing)
+
+    def known_song(self, place: str, number: int) -> tuple[str, Path, bytes]:
+        """Give the song of a place by its number, whoever touched it."""
+        clips, jobs = self.service.flow.clips, self.service.tempolor.jobs
+        return self._described(place, clips[number] if place in ("mp3", "bucket") else jobs[number])
+
+    def _described(self, place: str, thing: Clip | Job) -> tuple[str, Path, bytes]:
         if isinstance(thing, Job):
             path = self.mount.path / "tempolor" / thing.item / "song.wav"
             return thing.item, path, content(thing.assets["wav"])

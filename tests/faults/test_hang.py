@@ -3,82 +3,24 @@ stuck."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from musicfs.demo import Role, Service, content, wav_of_size
-from musicfs.demo.faults import black_hole
+from musicfs.demo import Role, content
 from tests.faults.gauges import let_go, settle
-from tests.faults.hang import DEADLINE, PROMISE, crowd, in_flight, race, watched
+from tests.faults.hang import CROWD, DEADLINE, PROMISE, crowd, in_flight, scene, stock, watched
+from tests.faults.race import race
 from tests.faults.reading import FIGURES
 from tests.loopback import running
 from tests.mounted.mounting import Mount, attached, done, sha256, take_away, until
-
-CROWD = 200
-MIB = 1024 * 1024
-
-
-def stock() -> Service:
-    """Give a service many songs, the wavs longer than what an `open` asks for."""
-    service = Service(clock=time.time)
-    for number in range(110):
-        service.add_clip("ada@example.com", f"Song {number}", 10.0)
-    for number in range(20):
-        service.add_job("100", f"Job {number}", 10.0, wav=wav_of_size(2 * MIB, f"wav {number}"))
-    return service
-
-
-class Scene:
-    """A mount whose every folder was listed, with a song in the cache and songs whose heads are."""
-
-    def __init__(self, mount: Mount, service: Service) -> None:
-        self.mount, self.service = mount, service
-        for folder in ("flowmusic", "tempolor", "library"):
-            mount.listed(folder)
-        self.songs = [mount.path / "flowmusic" / f"{clip.uuid}.mp3" for clip in service.flow.clips]
-        self.wavs = [mount.path / "tempolor" / job.item / "song.wav" for job in service.tempolor.jobs]
-        self.cached = self.songs.pop()
-        self.wanted = sha256(self.cached)
-        self.whole = self.wavs.pop()
-        self.whole_wanted = sha256(self.whole)
-
-    def behead(self) -> None:
-        """Bring the head of each wav, so that its `open` needs nobody and its reading does."""
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda path: done(["head", "-c", "1", path]), self.wavs))
-
-    def darken(self) -> None:
-        """Let no byte come from anywhere."""
-        for role in Role:
-            self.service.fail(black_hole(), role=role)
-
-    def readers(self) -> list[Path]:
-        """Give two hundred readings that wait: half in `open`, half in `read`."""
-        reading = self.wavs * (CROWD // 2 // len(self.wavs) + 1)
-        return self.songs[: CROWD // 2] + reading[: CROWD - CROWD // 2]
-
-
-@contextlib.contextmanager
-def scene(home: Path, *program: str) -> Iterator[Scene]:
-    """Serve and mount, and clean up."""
-    service = stock()
-    with running(service) as loop:
-        mount = Mount(loop, home, *program, deadline=DEADLINE, listing_ttl=1)
-        with attached(mount):
-            mount.expect(".")
-            yield Scene(mount, service)
-            mount.expect(".")
-            service.clear()
 
 
 def test_two_hundred_waiting(tmp_path: Path) -> None:
