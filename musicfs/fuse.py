@@ -35,6 +35,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _BLOCK = 512  # bytes a unit of st_blocks has, by POSIX
 _STATFS = 4096  # bytes a unit of statfs has here
+_GONE = (errno.EINVAL, errno.ENODEV, errno.ENOTCONN)
+"""What a name that is to be let go of meets: no session any more (libfuse), no connection (the kernel)."""
 TASKS = 1000  # handlers at a time: 180 waiting ones cost 1.3 MB, 99 (the default) can be held up by a desktop
 
 
@@ -275,7 +277,7 @@ def invalidate_name(parent: int, name: str) -> None:
 def news(record: logging.LogRecord) -> bool:
     """Tell whether pyfuse3 reports more than a name that was to be let go of by a mount that has gone."""
     failure = record.exc_info[1] if record.exc_info else None
-    return not (isinstance(failure, OSError) and failure.errno in (errno.ENODEV, errno.ENOTCONN, errno.EBADF))
+    return not (isinstance(failure, OSError) and failure.errno in _GONE)
 
 
 def connect(kernel: Kernel, mountpoint: str, options: set[str]) -> None:
