@@ -37,8 +37,12 @@ class Job(Protocol):
         """Bytes still to come, inf where nobody knows."""
         ...
 
-    def peek(self, start: int, stop: int) -> bytes | None:
-        """Give bytes that have come but are not on the shelf yet."""
+    def shows(self, start: int, stop: int) -> bool:
+        """Tell whether these bytes are at hand in memory."""
+        ...
+
+    def peek(self, start: int, stop: int) -> bytes:
+        """Give bytes that are at hand."""
         ...
 
     def will_reach(self, offset: int) -> bool:
@@ -148,6 +152,9 @@ class Blob:
 
     def _piece(self, at: int, stop: int) -> bytes | memoryview | None:
         """Give bytes from `at` on, as many as lie together, None if the first is missing."""
+        for job in self.jobs:
+            if job.shows(at, at + 1):
+                return job.peek(at, min(stop, job.progress.at))
         block, entry = at // BLOCK, self.entry
         end = min(stop, (block + 1) * BLOCK)
         if entry is not None and block in entry.have:
@@ -157,9 +164,6 @@ class Blob:
         data = self.loose(block)
         if data is not None:
             return memoryview(data)[at - block * BLOCK : end - block * BLOCK]
-        for job in self.jobs:
-            if (data := job.peek(at, end)) is not None:
-                return data
         return None
 
     def _has(self, block: int) -> bool:
@@ -171,7 +175,7 @@ class Blob:
         while at < span.stop:
             block = at // BLOCK
             end = min(span.stop, (block + 1) * BLOCK)
-            if not self._has(block) and all(job.peek(at, end) is None for job in self.jobs):
+            if not self._has(block) and not any(job.shows(at, end) for job in self.jobs):
                 return at
             at = end
         return span.stop

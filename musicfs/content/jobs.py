@@ -116,6 +116,8 @@ class Jobs:
         return None
 
     def _finished(self, blob: Blob, job: Job, failure: MusicfsError | None) -> None:
+        if isinstance(job, Download):
+            job.flush()  # A failure takes nothing away from what had come.
         blob.jobs.remove(job)
         if not isinstance(job, Download):
             self._shelving.release(blob)
@@ -155,9 +157,13 @@ class Inflation:
         """It is its file's only job, so nobody plans by it."""
         return inf
 
-    def peek(self, start: int, stop: int) -> bytes | None:
+    def shows(self, start: int, stop: int) -> bool:
         """Nothing waits beside the shelf."""
-        return None
+        return False
+
+    def peek(self, start: int, stop: int) -> bytes:
+        """Nothing waits beside the shelf."""
+        return b""
 
     def will_reach(self, offset: int) -> bool:
         """It comes by every byte."""

@@ -74,8 +74,8 @@ class Entry(Protocol):
         """Read bytes that are here, checked."""
         ...
 
-    def write(self, block: int, data: bytes) -> None:
-        """Keep a block."""
+    def write(self, block: int, data: memoryview) -> None:
+        """Keep whole blocks, from `block` on."""
         ...
 
     def expect(self, size: int) -> None:

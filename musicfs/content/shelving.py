@@ -169,15 +169,16 @@ class Shelving:
         self.ledger.note(blob.asset.key, Known(fresh.version, size, validator, fresh.one_pass))
         self._changed(blob.asset.key)
 
-    def keep(self, blob: Blob, block: int, data: bytes) -> None:
-        """Put a block on the shelf, or into memory where the disk will not have it."""
+    def keep(self, blob: Blob, block: int, data: memoryview) -> None:
+        """Put blocks on the shelf, or into memory where the disk will not have them."""
         if blob.entry is not None:
             try:
                 blob.entry.write(block, data)
                 return
             except StoreError as sick:
                 log.debug("%s passes through memory: %s", blob.asset.key, sick)
-        self._loose[blob.asset.key, blob.version, block] = data
+        for at in range(0, len(data), BLOCK):
+            self._loose[blob.asset.key, blob.version, block + at // BLOCK] = bytes(data[at : at + BLOCK])
 
     def sized(self, blob: Blob, size: int | None) -> None:
         """Take note that a pass has begun, and how long it will be."""

@@ -83,9 +83,13 @@ class Pass:
         """It goes to the end."""
         return stop
 
-    def peek(self, start: int, stop: int) -> bytes | None:
+    def shows(self, start: int, stop: int) -> bool:
         """Nothing waits beside the shelf."""
-        return None
+        return False
+
+    def peek(self, start: int, stop: int) -> bytes:
+        """Nothing waits beside the shelf."""
+        return b""
 
     def begin(self, head: Head) -> None:
         """Start, or start over."""

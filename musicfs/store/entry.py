@@ -167,9 +167,10 @@ class Entry(Described):
     # Writing, in ranges ----------------------------------------------------------------------------------
 
     def write(self, block: int, data: bytes | bytearray | memoryview) -> None:
-        """Keep one whole block, or the shorter last one. Raises StoreFull, StoreError."""
-        if self.kind is not Kind.RANGED or len(data) != self._length(block) or not len(data):
-            raise ValueError(f"{len(data)} bytes are not block {block} of {self!r}")
+        """Keep whole blocks, from `block` on; the object's last is shorter. Raises StoreFull, StoreError."""
+        blocks = range(block, block + -(-len(data) // BLOCK))
+        if self.kind is not Kind.RANGED or not blocks or len(data) != sum(map(self._length, blocks)):
+            raise ValueError(f"{len(data)} bytes are not blocks from {block} on of {self!r}")
         self._put(block, data)
 
     def _put(self, block: int, data: bytes | bytearray | memoryview) -> None:
@@ -177,7 +178,8 @@ class Entry(Described):
         self._room.reserve(self, -(-len(data) // PAGE) * PAGE + SLACK)
         taken = disk.write(self._data, data, block * BLOCK)
         self._room.resize(self, taken + self._book.taken)
-        self._note(maps.Block(block, zlib.crc32(data)))
+        crcs = [zlib.crc32(memoryview(data)[at : at + BLOCK]) for at in range(0, len(data), BLOCK)]
+        self._note(*map(maps.Block, range(block, block + len(crcs)), crcs))
 
     # Writing, in one pass --------------------------------------------------------------------------------
 
