@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 import trio
 
-from musicfs.catalog.listing import Converses, Pass, read_account
+from musicfs.catalog.listing import SONGS, Converses, Pass, read_account
 from musicfs.catalog.songs import Memory, Songs
 from musicfs.core.census import absent, arrive
 from musicfs.errors import (
@@ -212,6 +212,8 @@ class Catalog(Songs):
 
     async def _take(self, service: str, account: Account, seen: Pass) -> None:
         now, rows, standing = self._wall(), self._rows[service], self.standing[service]
+        if len(rows.keys() | seen.songs.keys()) > SONGS:
+            raise Misbehaved("more songs than a person has")
         changed = arrive(rows, list(seen.songs.values()), now)
         if seen.complete and not seen.skipped:
             # A record that is there and cannot be read may be any song's, so then nobody is missing. Where

@@ -24,6 +24,7 @@ from musicfs.model import Account, Conversation, Page, Provider, Song
 
 T = TypeVar("T")
 _PAGES = 1000  # a listing longer than that is not a person's (issue 2: page cap)
+SONGS = 100_000  # so many clips have those pages; more would fill memory and disk with a hostile list
 _SHIFTLESS = 2  # pages of a TemPolor list that has one a type, and no page's edge to lose a song at (§3.2)
 _RESTARTS = 5  # passes begun before a list that keeps shifting is left for later
 
@@ -84,7 +85,7 @@ async def read_account(
 
     ahead = Ahead(nursery, ask)
     restarts = 0
-    while seen.pages < _PAGES:
+    while seen.pages < _PAGES and len(seen.songs) <= SONGS:
         page = await ahead.take(seen.cursor)
         if provider.newest_first and seen.last is not None and not _follows(page, seen.last):
             seen.restart()

@@ -29,6 +29,12 @@ from musicfs.model import Reply
 
 T = TypeVar("T")
 
+TITLE = 1000
+"""Characters kept of a title; a name takes 255 bytes of it, and hostile ones would fill memory and disk."""
+LONGEST = 8192
+"""Characters of the longest id, cursor or link that is believed; real ones have some 300."""
+_ACCOUNTS = 100  # linked accounts that are believed: three a service can be linked (upstream-api.md §1.5)
+
 _WORDS = {
     400: "the service found the request wrong",
     401: "the token was refused",
@@ -71,6 +77,14 @@ def check(reply: Reply) -> None:
 def says(reply: Reply, words: str) -> bool:
     """Tell whether the error text of a body holds `words`, whatever shape the body has."""
     return words.lower().encode() in reply.body.lower()
+
+
+def accounts_of(reply: Reply) -> dict[str, msgspec.Raw]:
+    """Read the linked accounts, an object with one entry each; Misbehaved if they are a crowd."""
+    found: dict[str, msgspec.Raw] = decode(reply, dict[str, msgspec.Raw])
+    if len(found) > _ACCOUNTS or any(len(ident) > LONGEST for ident in found):
+        raise Misbehaved("more accounts than can be linked")
+    return found
 
 
 def decode(reply: Reply, shape: type[T] | Any) -> T:

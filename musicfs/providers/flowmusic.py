@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from musicfs.core.answers import check, decode
+from musicfs.core.answers import LONGEST, TITLE, accounts_of, check, decode
 from musicfs.errors import Misbehaved, NotFinished, Withdrawn
 from musicfs.model import NO_URLS, Account, Conversation, Form, Locator, Page, Provider, Request, Song
 
@@ -70,8 +70,7 @@ class FlowMusic:
     def accounts(self) -> Conversation[list[Account]]:
         """Ask which accounts are linked; `{}` is none (§2.6)."""
         reply = yield Request(f"{_BASE}/accounts", kind="accounts")
-        found: dict[str, msgspec.Raw] = decode(reply, dict[str, msgspec.Raw])
-        return [Account(email, _trouble(raw)) for email, raw in found.items()]
+        return [Account(email, _trouble(raw)) for email, raw in accounts_of(reply).items()]
 
     def page(self, account: Account, cursor: str | None) -> Conversation[Page]:
         """Ask for 100 clips of one account; the next page begins with this page's last clip."""
@@ -164,7 +163,7 @@ def _song(raw: msgspec.Raw, account: str) -> Song | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     matched = _CLIP.fullmatch(clip.clip)
-    if matched is None:
+    if matched is None or len(clip.clip) > LONGEST:
         return None
     offered = ((Form.M4A, clip.audio_url), (Form.WAV, clip.wav_url))
     return Song(
@@ -172,10 +171,10 @@ def _song(raw: msgspec.Raw, account: str) -> Song | None:
         matched[1].lower(),
         clip.clip,
         account,
-        title=clip.title,
+        title=clip.title and clip.title[:TITLE],
         duration=clip.duration_s,
         created=_moment(clip.created_at),
-        urls={form: url for form, url in offered if url} or NO_URLS,
+        urls={form: url for form, url in offered if url and len(url) <= LONGEST} or NO_URLS,
     )
 
 

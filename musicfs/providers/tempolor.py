@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from musicfs.core.answers import check, decode, says
+from musicfs.core.answers import LONGEST, TITLE, accounts_of, check, decode, says
 from musicfs.errors import BytesMissing, Misbehaved, NotFinished, Withdrawn
 from musicfs.model import Account, Conversation, Form, Locator, Page, Provider, Reply, Request, Song, State
 
@@ -67,8 +67,7 @@ class TemPolor:
         reply = yield Request(f"{_BASE}/accounts", kind="accounts")
         if reply.status == 404:
             return []
-        found: dict[str, msgspec.Raw] = decode(reply, dict[str, msgspec.Raw])
-        return [Account(ident) for ident in found]
+        return [Account(ident) for ident in accounts_of(reply)]
 
     def page(self, account: Account, cursor: str | None) -> Conversation[Page]:
         """Ask for one page of one type; after the last song the instrumentals begin."""
@@ -81,6 +80,8 @@ class TemPolor:
         records = listed.records or []
         songs = [song for raw in records if (song := _song(raw, account.ident)) is not None]
         following = None
+        if len(listed.cursor or "") > LONGEST:
+            raise Misbehaved("the next page's cursor is no cursor")
         if records and listed.hasNext is not False and listed.cursor and listed.cursor != mark:
             following = f"{kind} {listed.cursor}"
         elif kind == _TYPES[0]:
@@ -146,7 +147,7 @@ def provider(media_url: str) -> Provider:
 
 def _link(reply: Reply, now: float) -> Locator:
     link: _Link = decode(reply, _Link)
-    if not link.url:
+    if not link.url or len(link.url) > LONGEST:
         raise Misbehaved("the answer holds no link")
     lives = link.remainSeconds or 0.0
     if lives <= 0:
@@ -177,14 +178,14 @@ def _song(raw: msgspec.Raw, account: str) -> Song | None:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     ident = _ident(record.job_id)
-    if ident is None:
+    if ident is None or len(record.job_id) > LONGEST:
         return None
     return Song(
         "tempolor",
         ident,
         record.job_id,
         account,
-        title=record.titleEn,
+        title=record.titleEn and record.titleEn[:TITLE],
         duration=_seconds(record.musicMaterial),
         created=_moment(record.createTime),
         updated=_moment(record.updateTime),
