@@ -33,7 +33,7 @@ from musicfs.errors import (
     UpstreamError,
     Withdrawn,
 )
-from musicfs.model import Account, Provider, SongRow
+from musicfs.model import Account, Provider, Song, SongRow
 
 log = logging.getLogger("musicfs.catalog")
 
@@ -200,7 +200,11 @@ class Catalog(Songs):
         def known(ident: str) -> bool:
             return ident in rows and rows[ident].listed
 
-        seen = self._begun.setdefault((service, account.ident), Pass())
+        def kept(song: Song) -> Song:
+            row = rows.get(song.ident)
+            return row.song if row is not None and row.song == song else song
+
+        seen = self._begun.setdefault((service, account.ident), Pass(kept))
         provider, first = self.providers[service], not self.standing[service].complete
         await read_account(self._nursery, self._wire, provider, account, seen, None if full else known, first)
         del self._begun[service, account.ident]

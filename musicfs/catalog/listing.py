@@ -41,6 +41,8 @@ class Converses(Protocol):
 class Pass:
     """A pass over one account, as far as it has come: one that broke goes on at its page."""
 
+    known: Callable[[Song], Song] = lambda song: song
+    """Gives a song as it is kept already, if that is the same: else a big pass holds all of it twice."""
     songs: dict[str, Song] = field(default_factory=dict)
     complete: bool = False
     skipped: int = 0
@@ -119,7 +121,7 @@ def _all(page: Page, known: Callable[[str], bool]) -> bool:
 def _add(seen: Pass, page: Page) -> bool:
     """Add a page; True if it was the last."""
     for song in page.songs:
-        seen.songs.setdefault(song.ident, song)
+        seen.songs.setdefault(song.ident, seen.known(song))
     seen.pages += 1
     seen.skipped += page.skipped
     seen.cursor = page.next

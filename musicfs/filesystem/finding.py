@@ -240,9 +240,9 @@ class Finding:
         node = entry.node
         if isinstance(node, Folder):
             return node
-        if isinstance(node, tuple):
-            row, form = node
-            node = entry.node = self.file(row, form, row.listed)
-        elif node.version != self._version(node.row, node.form, node.listed) or node.listed != node.row.listed:
-            node = entry.node = self.file(node.row, node.form, node.row.listed)
-        return node
+        row, form = node if isinstance(node, tuple) else (node.row, node.form)
+        now = self._version(row, form, row.listed)
+        if isinstance(node, File) and node.version == now and node.listed == row.listed:
+            return node
+        entry.node = made = File(row, form, now, row.listed)
+        return made

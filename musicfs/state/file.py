@@ -128,14 +128,13 @@ class File:
             )
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = FULL")
+        base.execute("PRAGMA cache_size = -256")  # KiB, for 2 MB: after this reading nobody reads again
         (verdict,) = base.execute("PRAGMA integrity_check(1)").fetchone()
         if verdict != "ok":
             raise Broken(" ".join(verdict.split()))
         if version == 0:
             base.executescript(TABLES)
-        found = contents_of(base)
-        base.execute("PRAGMA shrink_memory")  # 2 MB of pages, which nobody reads again
-        return found
+        return contents_of(base)
 
     def _make(self) -> None:
         """Make the file if it is not there: SQLite would make it for all to read."""

@@ -220,3 +220,13 @@ def _talk(body: object, cursor: str | None) -> tuple[str, ...]:
         ahead: tuple[str, ...] = done.value.ahead
         return ahead
     raise AssertionError("a page is one question")
+
+
+@pytest.mark.trio
+async def test_what_is_known_is_not_held_twice(autojump_clock: MockClock) -> None:
+    """A pass over songs that are known, and the same, keeps the known ones and not their copies."""
+    service, first = Shifting(250), Pass()
+    await service.read(first)
+    second = Pass(lambda song: first.songs[song.ident] if first.songs[song.ident] == song else song)
+    assert await service.read(second) == service.clips
+    assert all(second.songs[ident] is song for ident, song in first.songs.items())
