@@ -6,6 +6,7 @@
     python -m tests.faults --power 1000         losses of power
     python -m tests.faults --mixes 10000        random mixes of what servers do, on a real mount
     python -m tests.faults --race 10000         clients killed in the middle of a request, on a real mount
+    python -m tests.faults --soak 3600          seconds of mixed readers over a faulty network
 
 Each line that it ends with is a row of docs/reliability.md.
 """
@@ -26,6 +27,7 @@ CAMPAIGNS = {
     "power": ("power", "losses of power"),
     "mixes": ("mixes", "random mixes of what servers do, on a real mount"),
     "race": ("race", "clients killed in the middle of a request, on a real mount"),
+    "soak": ("soak", "seconds of mixed readers over a faulty network"),
 }
 """Option → the module here whose `main(amount, seed, tell)` runs it and gives its figures, and its unit."""
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 import queue
 import random
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +30,7 @@ from musicfs.content.archive import Archives
 from musicfs.content.links import Links
 from musicfs.core.inodes import ROOT
 from musicfs.demo import Service
-from musicfs.errors import Changed, StoreError
+from musicfs.errors import Changed, StoreError, TooSlow
 from musicfs.filesystem import Attributes, Filesystem
 from musicfs.ledger import Ledger
 from musicfs.model import Key
@@ -43,6 +44,16 @@ T = TypeVar("T")
 DAY = 86_400.0  # seconds
 DEADLINE = 30.0  # seconds a kernel request may take, as in a real mount
 _HUNG = 60.0  # real seconds without one turn of the loop: something waits for a thread that never answers
+
+
+@contextmanager
+def walled() -> Iterator[None]:
+    """Bound a question in time, as the wall does."""
+    try:
+        with trio.fail_after(DEADLINE):
+            yield
+    except trio.TooSlowError as late:
+        raise TooSlow("no answer within the deadline") from late
 
 
 class Loop:
@@ -214,7 +225,7 @@ class House:
 
     async def find(self, path: str) -> Attributes:
         """Look a path up, a name at a time, as the kernel does, and as briefly as it would be allowed."""
-        with trio.fail_after(DEADLINE):
+        with walled():
             found = self.files.relative(ROOT, up=False)
             for name in path.split("/"):
                 found = await self.files.lookup(found.inode, name)
@@ -223,12 +234,12 @@ class House:
     async def names(self, path: str) -> set[str]:
         """List a folder."""
         inode = (await self.find(path)).inode if path else ROOT
-        with trio.fail_after(DEADLINE):
+        with walled():
             return {entry.name for entry in await self.files.entries(inode)}
 
     async def open(self, path: str) -> tuple[int, int]:
         """Open a file as the kernel does, looking up again after ESTALE; give handle and size."""
-        with trio.fail_after(DEADLINE):
+        with walled():
             for attempt in range(2):
                 inode = (await self.find(path)).inode
                 try:
@@ -245,7 +256,7 @@ class House:
 
     async def read(self, handle: int, offset: int, length: int) -> bytes:
         """Read."""
-        with trio.fail_after(DEADLINE):
+        with walled():
             return bytes(await self.files.read(handle, offset, length))
 
     async def whole(self, path: str) -> bytes:
