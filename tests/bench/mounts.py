@@ -32,6 +32,8 @@ _LOOK = 0.002  # seconds between two looks whether it is there: small beside the
 _TICKS = os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
 
+UNDER = ("setpriv", "--pdeathsig", "TERM")
+"""What a program is started under, so that it ends with us."""
 TUNED = (
     *("--vfs-cache-mode", "full", "--vfs-read-chunk-size", "4M", "--vfs-read-chunk-size-limit", "64M"),
     *("--vfs-read-ahead", "64M", "--buffer-size", "32M", "--dir-cache-time", "24h", "--attr-timeout", "60s"),
@@ -72,7 +74,7 @@ class Mounted:
         began = time.monotonic()
         with (self.home / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", *self.command()],
+                [*UNDER, *self.command()],
                 env={**kept, "HOME": str(self.home), "LC_ALL": "C.UTF-8", **self.environ(), **self.extra},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -15,13 +15,12 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
-from tests.bench.bench import Bench, Place
+from tests.bench.bench import Bench
 from tests.bench.book import US, Page, Row, plainly
 from tests.bench.library import WAV, WAVS, clip_id, fill_wavs
-from tests.bench.mounts import Musicfs
+from tests.bench.mounts import UNDER, Musicfs
 from tests.bench.person import forget_file
 from tests.bench.plain import read_whole
 from tests.bench.rows import folders
@@ -31,21 +30,23 @@ _QUIET = 1.0  # seconds until a mount that nobody asks has done what it does at 
 _CYCLES = 11  # of 450 MB from the network and 450 MB from the cache: 10 GB
 _LIMIT = 60.0  # seconds for a bare import
 _BARE = (
-    "import importlib, sys\n"
+    "import importlib, sys, time\n"
     "for name in sys.argv[1:]:\n"
     "    try: importlib.import_module(name)\n"
     "    except ImportError: pass\n"
-    "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmRSS')))\n"
+    "moment = time.monotonic()\n"
+    "with open('/proc/self/status') as lines:\n"
+    "    print(next(line.split()[1] for line in lines if line.startswith('VmRSS')), moment)\n"
 )
 
 
-@cache
-def _imported(bench: Bench, place: Place) -> tuple[str, ...]:
-    """Name the modules that a mount has imported by the time it answers, our own left out."""
-    mount = bench.musicfs(place)
+def _imported(mount: Musicfs, used: bool) -> tuple[str, ...]:
+    """Name the modules that a mount has imported when it answers, or when it was used; ours left out."""
     mount.extra["PYTHONPROFILEIMPORTTIME"] = "1"
     with mount:
-        os.listdir(mount.path / "flowmusic")
+        if used:
+            os.listdir(mount.path / "flowmusic")
+            time.sleep(_QUIET)
     lines = [line for line in mount.said().splitlines() if line.startswith("import time:") and "|" in line]
     names = [line.rpartition("|")[2].strip() for line in lines]
     return tuple(
@@ -54,22 +55,31 @@ def _imported(bench: Bench, place: Place) -> tuple[str, ...]:
 
 
 def _bare(modules: Sequence[str]) -> tuple[float, float]:
-    """Import modules in a fresh process; give its resident MiB and the seconds from its start to its end."""
+    """Import modules in a fresh process; give its resident MiB and the seconds from its start until then."""
     began = time.monotonic()
-    command = [sys.executable, "-c", _BARE, *modules]
-    ended = subprocess.run(command, check=True, capture_output=True, text=True, timeout=_LIMIT)
-    return int(ended.stdout) / 1024, time.monotonic() - began
+    ended = subprocess.run(
+        [*UNDER, sys.executable, "-c", _BARE, *modules],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=_LIMIT,
+    )
+    kib, moment = ended.stdout.split()
+    return int(kib) / 1024, float(moment) - began
 
 
 def _memory(bench: Bench, page: Page) -> None:
     many, wavs = bench.stage("many", folders.fill), bench.stage("music", fill_wavs)
-    modules = _imported(bench, many.at("none"))
+    at_rest = _imported(bench.musicfs(many.at("none")), used=False)
+    in_use = _imported(bench.musicfs(many.at("none")), used=True)
     for _ in bench.rounds(3):  # It hardly varies, and takes long.
-        bare, _ = _bare(modules)
-        page.note("a bare import", "MiB", bare)
+        bare, _ = _bare(at_rest)
+        page.note("a bare import, at rest", "MiB", bare)
         with bench.musicfs(many.at("none")) as mount:
             time.sleep(_QUIET)
             page.note(US, "idle, MiB", mount.memory() - bare)
+        bare, _ = _bare(in_use)
+        page.note("a bare import, in use", "MiB", bare)
         with folders.knowing(bench, many.at("none")) as mount:
             os.listdir(mount.path / "flowmusic")
             time.sleep(2 * _QUIET)
@@ -108,7 +118,7 @@ def _flat(bench: Bench, page: Page) -> None:
 
 def _start(bench: Bench, page: Page) -> None:
     place = bench.stage("many", folders.fill).at("none")
-    modules = _imported(bench, place)
+    modules = _imported(folders.knowing(bench, place), used=False)
     for _ in bench.rounds():
         _, bare = _bare(modules)
         page.note("a bare import", "s", bare)

@@ -72,10 +72,11 @@ def _first(bench: Bench, page: Page) -> None:
                     page.note(reader.name, "requests", len(count.requests))
         with bench.musicfs(place) as reader:
             os.listdir(_folder(reader))
-            _first_bytes(_folder(reader) / _wav())
-            for number in range(1, 9):
+            who, first = f"{US}, never looked at", _first_bytes(_folder(reader) / _wav())
+            page.note(who, "first in the mount, RTTs", first / RTT)
+            for number in range(1, WAVS):
                 seconds = _first_bytes(_folder(reader) / _wav(number))
-                page.note(f"{US}, never looked at", "connection kept, RTTs", seconds / RTT)
+                page.note(who, "connection kept, RTTs", seconds / RTT)
 
 
 def _looked_at(reader: Mounted) -> list[Path]:
