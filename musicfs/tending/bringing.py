@@ -20,6 +20,7 @@ import trio
 from musicfs.content import Asset, Opened
 from musicfs.content.archive import Stored
 from musicfs.content.blob import Blob
+from musicfs.content.download import Download
 from musicfs.core.spans import BLOCK, align, block_span, blocks_of
 from musicfs.core.zipdir import Method
 from musicfs.errors import Changed
@@ -90,7 +91,9 @@ class Bringer:
                 raise Changed("the service has other bytes now")
             item.size = opened.size
             if isinstance(opened, Stored):
-                await self._go_through(item, claim, opened.archive, opened.stretch)
+                await self._go_through(
+                    item, claim, opened.archive, opened.stretch, content.blob(asset.archive)
+                )
             elif opened.size:
                 await self._keep(item, opened, claim)
 
@@ -106,14 +109,14 @@ class Bringer:
             await _sealed(blob, opened.version)
         if item.coming is not None:
             item.done = item.size
-        await self._go_through(item, claim, opened, Span(0, opened.size))
+        await self._go_through(item, claim, opened, Span(0, opened.size), blob)
 
-    async def _go_through(self, item: Item, claim: Claim, source: Opened, stretch: Span) -> None:
+    async def _go_through(self, item: Item, claim: Claim, source: Opened, stretch: Span, blob: Blob) -> None:
         """Read what is missing of a stretch, in whole blocks, and check every one of them."""
         entry, blocks, item.fetched = claim.pin(), align(stretch, source.size), 0
         for start in range(blocks.start, blocks.stop, _PIECE):
             piece = Span(start, min(start + _PIECE, blocks.stop))
-            lost = await _whole_piece(entry, source, piece)
+            lost = await _whole_piece(entry, source, piece, blob)
             came = [block for block in blocks_of(piece) if block in lost or block not in claim.had]
             item.fetched += sum(_overlap(block_span(block, source.size), stretch) for block in came)
             item.done = max(item.done, min(piece.stop - stretch.start, item.size))
@@ -137,13 +140,16 @@ async def _sealed(blob: Blob, version: int) -> None:
         await blob.news()
 
 
-async def _whole_piece(entry: Entry, source: Opened, piece: Span) -> set[int]:
+async def _whole_piece(entry: Entry, source: Opened, piece: Span, blob: Blob) -> set[int]:
     """See to it that a piece is here and right; gives the blocks that were found bad and came anew."""
     lost: set[int] = set()
     blocks = blocks_of(piece)
     for _ in range(_TRIES):
         if any(block not in entry.have for block in blocks):
             await source.read(piece)
+            for job in blob.jobs:
+                if isinstance(job, Download):
+                    job.flush()  # A reader is served from memory before the shelf has it.
         if await _right(entry, blocks):
             return lost
         lost.update(block for block in blocks if block not in entry.have)

@@ -128,7 +128,8 @@ def test_patterns_and_names(service: Service, tmp_path: Path) -> None:
 
 
 def test_failures_have_a_sentence_each(service: Service, tmp_path: Path) -> None:
-    """What cannot be had is named with its reason and makes the code 1; the others are warm."""
+    """What cannot be had is named with its reason and makes the code 1; the others are warm. A form that a
+    folder lists and the service does not have is counted, and a failure only where it is named by itself."""
     clip = service.add_clip("ada@example.com", "Tide", 5.0)
     lost = service.add_clip("ada@example.com", "Lost", 5.0, without=("wav",))
     with mounted(service, tmp_path) as mount:
@@ -138,11 +139,13 @@ def test_failures_have_a_sentence_each(service: Service, tmp_path: Path) -> None
         )
         assert said.returncode == 2
         assert "/proc is not in a mounted musicfs" in said.stderr
-        assert f"musicfs: {mount.path}/library/Lost/Lost.wav: " in said.stderr
+        assert "listed form does not exist" in said.stdout
         assert f"musicfs: {mount.path}/none: no such name" in said.stderr
-        assert said.stdout.startswith("5 of 6 files here"), said.stdout
-        said = mount.ask("warm", f"{mount.path}/library/Lost")
+        assert said.stdout.startswith("5 files here"), said.stdout
+        assert mount.ask("warm", f"{mount.path}/library/Lost").returncode == 0
+        said = mount.ask("warm", f"{mount.path}/library/Lost/Lost.wav")
         assert said.returncode == 1
+        assert f"musicfs: {mount.path}/library/Lost/Lost.wav: the service has no such bytes" in said.stderr
         moved(service)
         assert sha256(mount.path / "flowmusic" / f"{clip.uuid}.mp3") == digest(clip.assets["mp3"])
         assert sha256(mount.path / "flowmusic" / f"{lost.uuid}.mp3") == digest(lost.assets["mp3"])
