@@ -97,6 +97,9 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
 def _measure(bench: Bench, row: Row) -> Page:
     """Measure one row; what goes wrong is part of its page."""
     page, began = Page(), time.monotonic()
+    if row.needs_root and not bench.steward.present:
+        page.left_out = "it needs root at hand"
+        return page
     try:
         row.measure(bench, page)
     except (OSError, LookupError, RuntimeError, ValueError, subprocess.SubprocessError) as failed:

@@ -29,6 +29,8 @@ class Page:
     figures: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """By what was counted, then by who did it: a figure a round."""
     failures: list[str] = field(default_factory=list)
+    left_out: str = ""
+    """Why it was not tried, if so."""
 
     def note(self, who: str, what: str, value: float) -> None:
         """Write one figure down."""
@@ -141,6 +143,7 @@ class Row:
     goals: tuple[Goal, ...]
     measure: Callable[[Any, Page], None]
     """Has everybody do it, round by round; gets the `Bench`."""
+    needs_root: bool = False
 
 
 def plain(pages: Mapping[str, Page]) -> dict[str, Any]:

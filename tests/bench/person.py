@@ -39,8 +39,8 @@ class Steward:
 
     @property
     def present(self) -> bool:
-        """Say whether there is one."""
-        return self._voice is not None
+        """Say whether there is one, or whether we are root ourselves."""
+        return self._voice is not None or os.geteuid() == 0
 
     def drop_caches(self) -> bool:
         """Drop the kernel's caches of files and names; say whether that was done."""
@@ -52,7 +52,9 @@ class Steward:
 
     def _ask(self, words: str) -> bool:
         if self._voice is None:
-            return False
+            if os.geteuid() == 0:
+                _do(words.split())
+            return os.geteuid() == 0
         self._voice.sendall(f"{words}\n".encode())
         return self._voice.recv(16) == b"done\n"
 

@@ -30,15 +30,18 @@ def goals(rows: Sequence[Row], pages: Mapping[str, Page]) -> Iterator[str]:
     yield "| --- | --- | ---: | ---: | --- | :---: |"
     for row in rows:
         page, work = pages.get(row.key), row.work
-        for goal in row.goals if page else ():
-            verdict = judge(goal, page or Page())
+        if page is None or page.left_out:
+            yield f"| {work} | left out: {page.left_out if page else 'not asked for'} | | | | – |"
+            continue
+        for goal in row.goals:
+            verdict = judge(goal, page)
             figure = "–" if verdict.value is None else number(verdict.value)
             sign = "≥" if goal.at_least else "≤"
             met = "yes" if verdict.met else "no"
             wanted = f"{sign} {number(goal.limit)}"
             yield f"| {work} | {goal.what} | {wanted} | {figure} | {verdict.detail} | {met} |"
             work = ""
-        for failure in page.failures if page else ():
+        for failure in page.failures:
             yield f"| {work} | failed: {failure} | | | | no |"
             work = ""
 

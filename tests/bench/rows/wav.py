@@ -128,6 +128,7 @@ ROWS = (
             _cpu("CPU s per GB (rclone off)", 0.8),
         ),
         _further,
+        needs_root=True,
     ),
     Row(
         "https",
