@@ -23,13 +23,15 @@ from musicfs.content.asset import Asset
 from musicfs.content.blob import Blob
 from musicfs.content.content import BlobReader, Content
 from musicfs.content.ports import Opened
-from musicfs.core.zipdir import LOCAL_HEADER, Directory, Member, Method, ZipDirectory, local_header
+from musicfs.core.spans import align
+from musicfs.core.zipdir import LOCAL_HEADER, TAIL, Directory, Member, Method, ZipDirectory, local_header
 from musicfs.errors import BadArchive, BytesMissing, Changed, MusicfsError, NoSuchEntry, StoreError, Withdrawn
 from musicfs.flights import Flights
 from musicfs.model import Key, Known, Song, Span
 
 log = logging.getLogger("musicfs.content")
 
+_LOOK = 8192  # bytes: a member's header, and what a program looks at before it decides
 _PIECE = 262_144  # bytes of packed data inflated at a time: a few milliseconds of the loop
 _SETTLED = 3600.0  # seconds after which a record's refusal of stems is its last word (DESIGN §3)
 
@@ -90,14 +92,14 @@ class Archives:
 
     async def _learn(self, archive: Asset) -> Directory:
         try:
-            reader = await self._content.open(archive, first=1)
+            reader, tail = await self._content.open_at_end(archive, TAIL)
         except (BytesMissing, Withdrawn):
             if self._settled(archive.song):
                 self._empty[archive.key] = trio.current_time() + 86_400.0  # asked again the next day
                 return Directory((), ())
             raise
         try:
-            directory = await _parsed(reader)
+            directory = await _parsed(reader, tail)
             before = self._memory.directory(archive.key)
             self._memory.keep_directory(archive.key, reader.version, directory)
             if before is not None and before[0] != reader.version:
@@ -118,10 +120,10 @@ class Archives:
         Raises:
             NoSuchEntry: it is not in there.
         """
-        kept = self._memory.directory(asset.archive.key)
+        kept, name = self._memory.directory(asset.archive.key), asset.member
         if kept is not None:
             for member in kept[1].members:
-                if member.name == asset.member:
+                if member.name == name:
                     return kept[0], member
         raise NoSuchEntry("the archive has no such member")
 
@@ -179,7 +181,7 @@ class Archives:
             raise await self._rebuilt(asset.archive) from changed
 
     async def _open_stored(self, asset: Asset, version: int, member: Member) -> Stored:
-        reader = await self._content.open(asset.archive, first=1, needs=_stretch(member))
+        reader = await self._content.open(asset.archive, self._look(asset.archive, member), _stretch(member))
         try:
             if reader.version != version:
                 raise Changed("the archive was built anew")
@@ -190,6 +192,10 @@ class Archives:
             reader.close()
             raise
         return Stored(reader, member, offset)
+
+    def _look(self, archive: Asset, member: Member) -> Span:
+        """Say what to ask for first: a member's header and its first bytes, in whole blocks."""
+        return align(Span(member.header, member.header + _LOOK), self._content.facts(archive).size)
 
     async def _rebuilt(self, archive: Asset) -> MusicfsError:
         """Read the directory of an archive that was built anew.
@@ -214,7 +220,7 @@ class Archives:
             raise await self._rebuilt(blob.asset.archive) from changed
 
     async def _inflate_from(self, archive: Asset, blob: Blob, member: Member) -> None:
-        reader = await self._content.open(archive, first=1)
+        reader = await self._content.open(archive, self._look(archive, member))
         try:
             if reader.version != blob.version:
                 raise Changed("the archive was built anew")
@@ -237,8 +243,10 @@ def _stretch(member: Member) -> Span:
     return Span(member.header, member.header + LOCAL_HEADER + member.packed)
 
 
-async def _parsed(reader: BlobReader) -> Directory:
+async def _parsed(reader: BlobReader, tail: bytes) -> Directory:
     parser = ZipDirectory(reader.size)
+    if tail:
+        parser.feed(Span(reader.size - len(tail), reader.size), tail)
     while (need := parser.need()) is not None:
         parser.feed(need, bytes(await reader.read(need)))
     return parser.result

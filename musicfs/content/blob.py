@@ -110,15 +110,18 @@ class Blob:
         """Whether every byte is on the shelf."""
         return self.entry is not None and self.entry.whole
 
-    def ready(self, now: float) -> bool:
-        """Tell whether an `open` may be answered: the size is exact and nothing foreseeable is wrong."""
+    def ready(self, now: float, at: int = 0) -> bool:
+        """Tell whether an `open` may be answered: the size is exact and nothing foreseeable is wrong.
+
+        That is so if the byte `at` is here, where the reader begins.
+        """
         if self.whole or self.size == 0:
             return True
         if self.size is None or self.blind:
             return False
         if self.one_pass:
             return any(job.progress.headed for job in self.jobs)
-        return now < self.checked_until or self._has(0)
+        return now < self.checked_until or self._has(at // BLOCK)
 
     def failing(self, now: float) -> MusicfsError | None:
         """Give the failure that still answers."""

@@ -32,7 +32,8 @@ from musicfs.model import Key, Known, Song, Span
 
 log = logging.getLogger("musicfs.content")
 
-_FIRST = 262_144  # bytes of the first request: what a tagger or player reads before it decides (DESIGN §3)
+_FIRST = Span(0, 262_144)  # the first request: what a tagger or player reads before it decides (DESIGN §3)
+_SMALLEST = Span(0, 1)  # what a length costs
 _CROWDED = 5.0  # seconds a read may wait for a place to wait in (DESIGN §3)
 _FAILED = 1.0  # seconds a failure answers for the next who ask (DESIGN §3)
 
@@ -134,8 +135,8 @@ class Content:
 
     # Opening -------------------------------------------------------------------------------------------
 
-    async def open(self, asset: Asset, first: int = _FIRST, needs: Span | None = None) -> BlobReader:
-        """Open a file: its size is exact from here on. `first` is how much to ask for to learn it, in bytes.
+    async def open(self, asset: Asset, first: Span = _FIRST, needs: Span | None = None) -> BlobReader:
+        """Open a file: its size is exact from here on. `first` is what to ask for to learn it.
 
         Nobody is asked if only `needs` will be read and all of it is here.
 
@@ -145,7 +146,26 @@ class Content:
         """
         return await self._opened(self.blob(asset), first, needs)
 
-    async def _opened(self, blob: Blob, first: int, needs: Span | None = None) -> BlobReader:
+    async def open_at_end(self, asset: Asset, length: int) -> tuple[BlobReader, bytes]:
+        """Open a file that is read from its end, and give its last bytes, if its length was not known.
+
+        Raises:
+            MusicfsError: it cannot be had now.
+        """
+        blob = self.blob(asset)
+        known = blob.size is not None or blob.one_pass or blob.jobs or blob.failing(trio.current_time())
+        job = None if known else self._fetching.begin_at_end(blob, length)
+        reader = await self._opened(blob, _SMALLEST)
+        if job is None or job.from_start:
+            return reader, b""
+        try:
+            await job.progress.reach(inf)
+        except BaseException:
+            reader.close()
+            raise
+        return reader, job.got
+
+    async def _opened(self, blob: Blob, first: Span, needs: Span | None = None) -> BlobReader:
         self._shelving.hold(blob)
         try:
             if needs is None or blob.size is None or blob.lacks(needs) < min(needs.stop, blob.size):
@@ -161,26 +181,26 @@ class Content:
         """Open a deflated stem; `inflate` brings its bytes if they are not here."""
         blob = self._shelving.blob(asset, known)
         blob.one_pass, blob.size, blob.inflate = True, known.size, inflate
-        return await self._opened(blob, 0)
+        return await self._opened(blob, _SMALLEST)
 
     async def measure(self, asset: Asset) -> Facts:
         """Learn a file's exact length with the smallest request there is (one byte)."""
-        reader = await self.open(asset, first=1)
+        reader = await self.open(asset, _SMALLEST)
         reader.close()
         return self.facts(asset)
 
-    async def _ready(self, blob: Blob, first: int) -> None:
-        while not blob.ready(trio.current_time()):
+    async def _ready(self, blob: Blob, first: Span) -> None:
+        while not blob.ready(trio.current_time(), first.start):
             failure = blob.failing(trio.current_time())
             if failure is not None:
                 raise failure
             if blob.gone:
                 raise Changed("the service has other bytes now")
-            if not any(job.will_reach(0) for job in blob.jobs):
+            if not any(job.will_reach(first.start) for job in blob.jobs):
                 if blob.one_pass:
                     self._jobs.start_pass(blob)
                 else:
-                    self._fetching.begin(blob, Span(0, min(first, blob.size or first)))
+                    self._fetching.begin(blob, clip(first, blob.size or first.stop))
             await blob.news()
 
     # Reading -------------------------------------------------------------------------------------------

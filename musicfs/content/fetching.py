@@ -16,6 +16,7 @@ import trio
 from musicfs.content.blob import Blob, Job
 from musicfs.content.download import Download
 from musicfs.content.jobs import Jobs
+from musicfs.content.tail import Tail
 from musicfs.core.spans import BLOCK, gaps
 from musicfs.model import Span
 
@@ -33,6 +34,11 @@ class Fetching:
         """Begin to bring a span."""
         self._under_way += 1
         return self._jobs.start(blob, span, _Stream(self, blob))
+
+    def begin_at_end(self, blob: Blob, length: int) -> Tail:
+        """Begin to bring the last bytes of what nobody knows the length of."""
+        self._under_way += 1
+        return self._jobs.start_at_end(blob, length, _Stream(self, blob))
 
     def joined(self, blob: Blob, offset: int) -> Job | None:
         """Give a job that is on its way to the byte at `offset`."""

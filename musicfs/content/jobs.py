@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import trio
 
@@ -22,11 +22,14 @@ from musicfs.content.download import Download, Unsized, Watch
 from musicfs.content.links import Links, SongSource
 from musicfs.content.progress import Progress
 from musicfs.content.shelving import Shelving
+from musicfs.content.tail import Tail
 from musicfs.content.whole import Pass
 from musicfs.errors import BytesMissing, Changed, Misbehaved, MusicfsError, StoreError, StoreFull
 from musicfs.model import Span
 
 log = logging.getLogger("musicfs.content")
+
+D = TypeVar("D", bound=Download)
 
 _LINGER = 0.5  # seconds until a program that was told ESTALE has opened again: the kernel does so at once
 _FAILED = 1.0  # seconds a failure answers for the next who ask (DESIGN §3)
@@ -48,7 +51,13 @@ class Jobs:
 
     def start(self, blob: Blob, span: Span, watch: Watch) -> Download:
         """Begin to fetch a span."""
-        download = Download(blob, span, self._shelving, watch)
+        return self._begun(blob, Download(blob, span, self._shelving, watch))
+
+    def start_at_end(self, blob: Blob, length: int, watch: Watch) -> Tail:
+        """Begin to fetch the last `length` bytes of what nobody knows the length of."""
+        return self._begun(blob, Tail(blob, length, self._shelving, watch))
+
+    def _begun(self, blob: Blob, download: D) -> D:
         blob.jobs.append(download)
         self._nursery.start_soon(self._run, blob, download, False)
         return download

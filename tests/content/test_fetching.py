@@ -109,7 +109,7 @@ async def test_random_reads_fetch_what_they_read(
     """Reads here and there, of whole blocks, are one request each and nothing else."""
     async with housed(tmp_path) as house:
         house.put(WAV, Thing(DATA, slow=AWAY))
-        reader = await house.content.open(WAV, first=1)
+        reader = await house.content.open(WAV, Span(0, 1))
         for number in range(40):
             place = (number * 17 % 40) * MIB + BLOCK
             await reader.read(Span(place, place + BLOCK))

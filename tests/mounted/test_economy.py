@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import random
 import subprocess
 import time
 from collections import Counter
@@ -11,8 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from musicfs.demo import Role, Service, big_zip, wav_of_size, zip_of
-from tests.mounted.mounting import Mount, done, mounted, run, sha256
+from musicfs.demo import Role, Service, archive_of, big_zip, wav_of_size, zip_of
+from musicfs.demo.archive import Member
+from tests.mounted.mounting import Mount, done, mounted, run, sha256, until
 
 MIB = 1024 * 1024
 BIG = big_zip(160_000_000)
@@ -112,23 +114,47 @@ def test_seek_in_a_large_wav(mount: Mount, service: Service) -> None:
 
 
 def test_stems_of_a_huge_archive(mount: Mount, service: Service) -> None:
-    """Listing the stems of a 160 MB archive moves at most 128 KiB."""
-    folder = mount.path / "tempolor" / item(service, "Huge") / "stems"
+    """Listing the stems of a 160 MB archive is one request for 64 KiB."""
+    job = service.add_job("100", "Never seen", stems=BIG)
+    folder = mount.path / "tempolor" / service.tempolor.handle(job) / "stems"
     names = ["bass.wav", "drums.wav", "other.wav", "vocals.wav"]
     assert sorted(done(["ls", folder]).split()) == names
-    assert service.bytes_sent(Role.CDN) <= 128 * 1024
-    assert paid(service)["mint"] <= 1
+    assert service.bytes_sent(Role.CDN) == 64 * 1024
+    assert paid(service) == {"mint": 1, "range": 1, "record": 1}
     sizes = {name: (folder / name).stat().st_size for name in names}
     assert set(sizes.values()) == {40_000_044}
 
 
 def test_head_of_a_huge_stem(mount: Mount, service: Service) -> None:
-    """The first bytes of a stored stem come from the middle of the archive, and nothing else of it is
-    fetched."""
+    """The first bytes of a stored stem come from the middle of the archive in one request, and nothing else
+    of it is fetched."""
     stem = mount.path / "tempolor" / item(service, "Huge") / "stems" / "other.wav"
+    mount.listed("tempolor", item(service, "Huge"), "stems")
+    service.reset_counts()
     with stem.open("rb", buffering=0) as file:
         assert os.pread(file.fileno(), 4, 0) == b"RIFF"
-    assert service.bytes_sent(Role.CDN) <= MIB
+    assert paid(service) == {"range": 1}
+    assert service.bytes_sent(Role.CDN) <= 128 * 1024
+
+
+def test_middle_of_a_deflated_stem(mount: Mount, service: Service) -> None:
+    """Four programs in the middle of a deflated stem have it inflated once; after that it costs nothing."""
+    sound = random.Random(4).randbytes(6 * MIB)
+    archive = archive_of([Member("a.wav", b"RIFF" + sound, deflated=True), Member("b.wav", sound[:MIB])])
+    job = service.add_job("100", "Packed", stems=archive)
+    stem = mount.path / "tempolor" / service.tempolor.handle(job) / "stems" / "a.wav"
+    assert stem.stat().st_size == len(sound) + 4
+    places = [4 * MIB, 3 * MIB, 5 * MIB, 4 * MIB + 7]
+    words = [["dd", f"if={stem}", "bs=64k", "count=1", f"skip={at}", "iflag=skip_bytes"] for at in places]
+    readers = [subprocess.Popen(one, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for one in words]
+    for at, reader in zip(places, readers, strict=True):
+        assert reader.communicate(timeout=20)[0] == sound[at - 4 : at - 4 + 65_536]
+    assert service.bytes_sent(Role.CDN) <= archive.size + 64 * 1024
+    until(lambda: "cached" in mount.ask("why", str(stem)).stdout)
+    service.reset_counts()
+    with stem.open("rb", buffering=0) as file:
+        assert os.pread(file.fileno(), 65_536, 2 * MIB) == sound[2 * MIB - 4 : 2 * MIB + 65_532]
+    assert not paid(service)
 
 
 def test_names_that_do_not_exist(mount: Mount, service: Service) -> None:
