@@ -97,6 +97,8 @@ class Blob:
         """When that was, on trio's clock."""
         self.wary_until = 0.0
         """Until when the disk is not trusted with another pass: one was lost there, on trio's clock."""
+        self.wanted = False
+        """What was here before was pinned: so is what comes, as soon as it has a place."""
         self.gone = False
         """Superseded: the service has other bytes now."""
         self.holders = 0

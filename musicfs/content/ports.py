@@ -78,6 +78,10 @@ class Entry(Protocol):
         """Keep whole blocks, from `block` on."""
         ...
 
+    def pin(self) -> None:
+        """Keep it whatever happens."""
+        ...
+
     def expect(self, size: int) -> None:
         """Keep room for a pass of `size` bytes."""
         ...

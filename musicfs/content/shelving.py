@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 from cachetools import LRUCache
@@ -98,7 +99,8 @@ class Shelving:
         blob.loose = lambda block: self._loose.get((key, version, block))
 
     def lost(self, blob: Blob) -> None:
-        """Take note that a blob's place on the shelf is gone."""
+        """Take note that a blob's place on the shelf is gone; the pin on it is for what comes next."""
+        blob.wanted = blob.wanted or (blob.entry is not None and blob.entry.pinned)
         blob.entry = None
         blob.blind = _blind(blob)
 
@@ -140,6 +142,12 @@ class Shelving:
         blob.entry = self.shelf.create(str(blob.asset.key), blob.version, one_pass, size, blob.validator)
         for _ in range(blob.holders):
             blob.entry.hold()
+        if blob.wanted:
+            try:
+                blob.entry.pin()
+                blob.wanted = False
+            except StoreError as full:
+                log.warning("%s was pinned, and its new version cannot be: %s", blob.asset.key, full)
 
     # What jobs tell us ---------------------------------------------------------------------------------
 
@@ -167,6 +175,9 @@ class Shelving:
         fresh = self._next_version(blob)
         fresh.size, fresh.validator = size, validator
         self.ledger.note(blob.asset.key, Known(fresh.version, size, validator, fresh.one_pass))
+        if fresh.wanted and size > 0:
+            with suppress(StoreError):  # It is tried again when its first bytes come.
+                self.place(fresh, False, size)
         self._changed(blob.asset.key)
 
     def keep(self, blob: Blob, block: int, data: memoryview) -> None:
@@ -248,6 +259,7 @@ class Shelving:
         fresh = Blob(blob.asset, blob.version + 1)
         key = blob.asset.key
         self._give_memory(fresh)
+        fresh.wanted = blob.wanted or (blob.entry is not None and blob.entry.pinned)
         blob.gone = True
         if self.blobs.get(key) is blob:
             self.blobs[key] = fresh

@@ -104,6 +104,7 @@ class Why:
             told = self._files.content.explain(asset)
         failure: MusicfsError | None = told.pop("failure")
         exact = "exact" if told["exact"] else "an estimate until it is opened"
+        incomplete = bool(told["pinned"]) and told["state"] != "cached"
         return {
             "what": what,
             "name": title(file),
@@ -112,7 +113,7 @@ class Why:
             "source": self._source(asset),
             "failure": str(failure) if failure else None,
             "again": self._again(asset, failure) if failure else None,
-            "remedy": failure.remedy if failure else self._advice(asset),
+            "remedy": failure.remedy if failure else self._advice(asset, incomplete),
         }
 
     def _source(self, asset: Asset) -> str:
@@ -131,8 +132,10 @@ class Why:
             return f"comes from {host}, by a link of {service}'s, as it is read"
         return f"comes from the public bucket at {host}, as it is read"
 
-    def _advice(self, asset: Asset) -> str:
-        """Say what there is to know where nothing failed."""
+    def _advice(self, asset: Asset, incomplete: bool) -> str:
+        """Say what there is to know where nothing failed; `incomplete`: it is pinned, and not all here."""
+        if incomplete:
+            return "It was pinned, and not all of it is here: musicfs warm brings the rest."
         if asset.member is None and self._files.content.hidden(asset):
             return "The service has answered for a day that it has no such form; it is asked again weekly."
         return ""
