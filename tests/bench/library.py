@@ -90,6 +90,7 @@ def fill_songs(service: Service, files: Path) -> None:
     pictured = ("-i", str(cover), "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v", "attached_pic")
     _ffmpeg(*noise, *pictured, "-b:a", "192k", str(mp3))
     _ffmpeg(*noise, "-ac", "2", "-c:a", "aac", "-b:a", "192k", str(m4a))
+    wav = write(wav_of_size(JOB_WAV, "song"), m4a.with_suffix(".wav"))  # Listed too, so its length is asked.
     for number in range(SONGS):
         clip = clip_id("song", number)
         service.add_clip(ACCOUNT, f"Song {number}", float(_SECONDS), clip)
@@ -97,6 +98,7 @@ def fill_songs(service: Service, files: Path) -> None:
         if number:
             link_to(mp3, mp3.with_name(f"{clip}.mp3"))
             link_to(m4a, m4a.with_name(f"{clip}.m4a"))
+            link_to(wav, wav.with_name(f"{clip}.wav"))
         link_to(mp3, files / object_path(job, "mp3")[1:])
 
 
