@@ -25,7 +25,7 @@ import trio
 from musicfs.errors import StoreError
 from musicfs.model import Known, SongRow
 from musicfs.state.file import File, translated
-from musicfs.state.tables import SAVE_SONG, AccountRow, Contents, Missing, song_values
+from musicfs.state.tables import SAVE_SONG, Contents, Missing, song_values
 
 LOG = logging.getLogger("musicfs.state")
 T = TypeVar("T")
@@ -84,10 +84,6 @@ class State:
         """Give an archive's directory and the version it belongs to, if one was ever seen."""
         return self._contents.directories.get(key)
 
-    def accounts(self) -> list[AccountRow]:
-        """Give every account there ever was."""
-        return list(self._contents.accounts.values())
-
     def missing(self) -> dict[str, Missing]:
         """Give the forms whose bytes answered 404, by key."""
         return dict(self._contents.missing)
@@ -121,11 +117,6 @@ class State:
         """Write an archive's directory, in place of the one before."""
         await self._replace("directories", [(key, version, body)])
         self._contents.directories[key] = version, body
-
-    async def save_account(self, row: AccountRow) -> None:
-        """Write what is remembered of an account."""
-        await self._replace("accounts", [(row.service, row.ident, row.completed, row.facts)])
-        self._contents.accounts[row.service, row.ident] = row
 
     async def save_missing(self, key: str, missing: Missing) -> None:
         """Write that a form's bytes answered 404."""

@@ -39,10 +39,6 @@ CREATE TABLE files (
     one_pass INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE directories (key TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
-CREATE TABLE accounts (
-    service TEXT NOT NULL, ident TEXT NOT NULL, completed REAL, facts BLOB NOT NULL,
-    PRIMARY KEY (service, ident)
-) STRICT;
 CREATE TABLE missing (key TEXT PRIMARY KEY, first REAL NOT NULL, last REAL NOT NULL) STRICT;
 CREATE TABLE marks (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 PRAGMA user_version = {FORMAT};
@@ -57,19 +53,6 @@ ON CONFLICT (service, ident) DO UPDATE SET
     name = COALESCE(songs.name, excluded.name), parent = COALESCE(songs.parent, excluded.parent)
 RETURNING birth, mtime_ns, name, parent
 """
-
-
-@dataclass(frozen=True, slots=True)
-class AccountRow:
-    """What is remembered of a linked account."""
-
-    service: str
-    ident: str = field(repr=False)
-    """An e-mail address or a user id; never printed."""
-    completed: float | None = None
-    """Seconds since the epoch of its last complete pass."""
-    facts: bytes = field(default=b"", repr=False)
-    """Whatever else the catalog keeps of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +71,6 @@ class Contents:
     """By birth."""
     files: dict[str, Known] = field(default_factory=dict)
     directories: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    accounts: dict[tuple[str, str], AccountRow] = field(default_factory=dict)
     missing: dict[str, Missing] = field(default_factory=dict)
     marks: dict[str, str] = field(default_factory=dict)
 
@@ -114,8 +96,6 @@ def contents_of(base: sqlite3.Connection) -> Contents:
         found.files[key] = Known(version, size, validator, bool(one_pass))
     for key, version, body in base.execute("SELECT * FROM directories"):
         found.directories[key] = version, body
-    for service, ident, completed, facts in base.execute("SELECT * FROM accounts"):
-        found.accounts[service, ident] = AccountRow(service, ident, completed, facts)
     for key, first, last in base.execute("SELECT * FROM missing"):
         found.missing[key] = Missing(first, last)
     found.marks = dict(base.execute("SELECT * FROM marks"))

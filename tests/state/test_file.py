@@ -184,7 +184,7 @@ def test_damage_is_told_without_quoting_it(
     filled(tmp_path, "a")
     (tmp_path / "state.db.bak").unlink()
     with closing(sqlite3.connect(tmp_path / "state.db")) as base, base:
-        base.execute("INSERT INTO accounts VALUES ('tempolor', CAST(x'616e6e6140ff' AS TEXT), NULL, x'')")
+        base.execute("INSERT INTO marks VALUES ('tempolor', CAST(x'616e6e6140ff' AS TEXT))")
     assert idents(tmp_path) == []
     assert "not UTF-8" in caplog.text
     assert "anna@" not in caplog.text

@@ -13,7 +13,7 @@ import trio.testing
 from musicfs.errors import StoreError
 from musicfs.model import Known, Song, SongRow
 from musicfs.model import State as Standing
-from musicfs.state import AccountRow, Missing, State
+from musicfs.state import Missing, State
 
 
 def row(
@@ -135,19 +135,16 @@ async def test_files_directories_and_marks_come_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.trio
-async def test_accounts_and_missing_forms_come_back(tmp_path: Path) -> None:
-    """What is remembered of accounts and of forms that answered 404 survives a restart."""
-    account = AccountRow("flowmusic", "anna@example.com", 12.5, b"{}")
+async def test_missing_forms_come_back(tmp_path: Path) -> None:
+    """What is remembered of forms that answered 404 survives a restart."""
     with State(tmp_path) as state:
-        await state.save_account(AccountRow("flowmusic", "anna@example.com"))
-        await state.save_account(account)
         await state.save_missing("a", Missing(1.0, 1.0))
         await state.save_missing("a", Missing(1.0, 90000.0))
         await state.save_missing("b", Missing(2.0, 2.0))
         await state.clear_missing("b")
         await state.clear_missing("never there")
     with State(tmp_path) as state:
-        assert (state.accounts(), state.missing()) == ([account], {"a": Missing(1.0, 90000.0)})
+        assert state.missing() == {"a": Missing(1.0, 90000.0)}
 
 
 @pytest.mark.trio
@@ -155,7 +152,7 @@ async def test_reprs_hold_no_address(tmp_path: Path) -> None:
     """Neither the state nor its rows print an e-mail address."""
     with State(tmp_path) as state:
         await state.save_songs([row()])
-        told = repr((state, state.songs(), AccountRow("flowmusic", "anna@example.com", None, b"anna@")))
+        told = repr((state, state.songs()))
     assert "anna" not in told
     assert "1 songs" in told
 
