@@ -277,7 +277,7 @@ def test_a_daemon_is_asked_what_it_met(serving: Serve) -> None:
         "upstream": {
             "hosts": {
                 "edge:443": {"down_for": 12.0, "quiet_for": {}},
-                "api:443": {"down_for": None, "quiet_for": {"list": 70.0}},
+                "api:8443": {"down_for": None, "quiet_for": {"list": 70.0}},
                 "well:443": {"down_for": None, "quiet_for": {}},
             }
         },
@@ -287,9 +287,10 @@ def test_a_daemon_is_asked_what_it_met(serving: Serve) -> None:
     with serving(Path("/m"), lambda verb, args: told):
         (daemon,) = control.daemons(config.runtime_dirs(os.environ))
         said = {verdict.name: verdict for verdict in running_daemon.look(daemon)}
-    assert (said["edge:443"].standing, said["edge:443"].code) == (Standing.WRONG, 69)
-    assert said["api:443"].standing is Standing.NOTE
-    assert said["well:443"].standing is Standing.GOOD
+        assert "edge" not in {verdict.name for verdict in running_daemon.look(daemon, demo=True)}
+    assert (said["edge"].standing, said["edge"].code) == (Standing.WRONG, 69)
+    assert said["api:8443"].standing is Standing.NOTE
+    assert said["well"].standing is Standing.GOOD
     assert said["cache"].says.startswith("3 blocks")
     assert (said["last failure"].says, said["last failure"].remedy) == (
         "5 s ago a program was refused: slow",

@@ -86,8 +86,9 @@ def look(loaded: config.Loaded, environ: Mapping[str, str]) -> Iterator[Verdict]
     yield from machine.disk(paths, chosen, table)
     yield machine.lock(paths, daemons)
     yield from machine.mounted(table, daemons)
+    demos = {mount.mountpoint for mount in table if mount.source == "musicfs:demo"}
     for daemon in registered:
-        yield from running.look(daemon)
+        yield from running.look(daemon, demo=daemon.mountpoint in demos)
     yield from _network(chosen, environ, table)
 
 

@@ -16,8 +16,8 @@ from musicfs.commands.doctor.verdicts import Verdict, good, note, wrong
 from musicfs.control import Daemon, Declined, NotRunning, ask
 
 
-def look(daemon: Daemon) -> Iterator[Verdict]:
-    """Ask one daemon and judge what it says."""
+def look(daemon: Daemon, *, demo: bool = False) -> Iterator[Verdict]:
+    """Ask one daemon and judge what it says; the servers of a demo are not there."""
     name = "daemon"
     try:
         told = ask(daemon.socket, "status")
@@ -26,7 +26,8 @@ def look(daemon: Daemon) -> Iterator[Verdict]:
         yield wrong(name, f"that of {daemon.mountpoint}: {failure}", remedy, exits.UNAVAILABLE)
         return
     yield good(name, f"that of {daemon.mountpoint} answers, running for {span_text(told.get('uptime'))}")
-    yield from servers(told.get("upstream", {}).get("hosts", {}))
+    if not demo:
+        yield from servers(told.get("upstream", {}).get("hosts", {}))
     yield from _damage(told.get("cache", {}))
     if errors := told.get("errors"):
         last = errors[-1]
@@ -36,7 +37,8 @@ def look(daemon: Daemon) -> Iterator[Verdict]:
 
 def servers(hosts: Mapping[str, Any]) -> Iterator[Verdict]:
     """Judge the servers that the daemon asked."""
-    for host, told in hosts.items():
+    for origin, told in hosts.items():
+        host = origin.removesuffix(":443")
         if told.get("down_for") is not None:
             says = f"does not answer the daemon, which leaves it alone for {span_text(told['down_for'])}"
             yield wrong(host, says, "Check the network (what is cached still plays).", exits.UNAVAILABLE)
