@@ -40,15 +40,21 @@ _GONE = (errno.EINVAL, errno.ENODEV, errno.ENOTCONN)
 TASKS = 1000  # handlers at a time: 180 waiting ones cost 1.3 MB, 99 (the default) can be held up by a desktop
 
 
+_WAIT = frozenset({"lookup", "getattr", "opendir", "open", "read"})
+"""The handlers that wait for anybody; to the others a deadline would be a tenth of what they cost."""
+
+
 def _wall(
     handler: Callable[Concatenate[Kernel, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[Kernel, P], Coroutine[Any, Any, T]]:
     """Let nothing but FUSEError out, and nothing wait longer than the deadline."""
-    verb = handler.__name__
+    verb, waits = handler.__name__, handler.__name__ in _WAIT
 
     async def walled(self: Kernel, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             try:
+                if not waits:
+                    return await handler(self, *args, **kwargs)
                 with trio.fail_after(self.deadline):
                     return await handler(self, *args, **kwargs)
             except trio.TooSlowError as late:

@@ -9,8 +9,12 @@ kills. Therefore an alarm is set before each read and taken back when the loop w
 read that blocks (EINTR, which pyfuse3 takes for nothing), and nothing else, because Python repeats its own
 interrupted calls.
 
+The way to the scheduler and back costs more than most answers, so a request that is there already is taken
+straight away, and the lock that pyfuse3 puts around the question is one that asks nobody while it is free.
+
 What must always be true: no read of the device blocks for longer than `ALARM`; an alarm that is set has a
-handler, and is taken back before the handler goes (its default would end the process).
+handler, and is taken back before the handler goes (its default would end the process); after `STRAIGHT`
+requests in a row the other tasks have their turn.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ import trio
 
 ALARM = 0.2
 """Seconds that a read of the device may block: nobody notices it, and a healthy read takes microseconds."""
+STRAIGHT = 8
+"""Requests taken in a row, half a millisecond of `stat`s: a download's next bytes can wait for that."""
 
 
 class Readiness:
@@ -33,32 +39,66 @@ class Readiness:
         self.gone = trio.Event()
         """Set once the kernel has ended the connection: the mount was taken away, nobody waits any more."""
         signal.signal(signal.SIGALRM, _nothing)
+        self._poll, self._polled = select.poll(), -1
+        self._straight = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(trio.lowlevel, name)
 
     async def wait_readable(self, fd: int) -> None:
         """Return only when a read would find something at this very moment, with the alarm set."""
+        if self._polled != fd:
+            self._poll, self._polled = select.poll(), fd
+            self._poll.register(fd, select.POLLIN)
+        self._straight += 1
+        if self._straight < STRAIGHT and self._sure():
+            return
+        self._straight = 0
         self.calm()
-        poll = select.poll()
-        poll.register(fd, select.POLLIN)
         while True:
             await trio.lowlevel.wait_readable(fd)
-            # Again and again, because the first alarm may come just before the read.
-            signal.setitimer(signal.ITIMER_REAL, ALARM, ALARM)
-            for _, state in poll.poll(0):
-                if state & select.POLLERR:
-                    self.gone.set()
+            if self._sure():
                 return
-            self.calm()
+
+    def _sure(self) -> bool:
+        """Tell whether a read would find something now, and then have the alarm set."""
+        # Again and again, because the first alarm may come just before the read.
+        signal.setitimer(signal.ITIMER_REAL, ALARM, ALARM)
+        for _, state in self._poll.poll(0):
+            if state & select.POLLERR:
+                self.gone.set()
+            return True
+        self.calm()
+        return False
 
     def calm(self) -> None:
         """Take the alarm back."""
         signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
+class Turn:
+    """A lock that is taken without a checkpoint while it is free, and handed on in the order of asking."""
+
+    def __init__(self) -> None:
+        self._taken = False
+        self._waiting = trio.lowlevel.ParkingLot()
+
+    async def __aenter__(self) -> None:
+        if self._taken:
+            await self._waiting.park()  # it is handed over as it is, taken
+        self._taken = True
+
+    async def __aexit__(self, *failure: object) -> None:
+        if self._waiting:
+            self._waiting.unpark()
+        else:
+            self._taken = False
+
+
 class Trio:
     """trio for pyfuse3, with a `Readiness` in the place of `lowlevel`."""
+
+    Lock = Turn
 
     def __init__(self) -> None:
         self.lowlevel = Readiness()

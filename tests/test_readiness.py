@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 import trio
+import trio.testing
 
-from musicfs.readiness import ALARM, Readiness
+from musicfs.readiness import ALARM, STRAIGHT, Readiness, Turn
 
 LIBC = ctypes.PyDLL(None, use_errno=True)
 """Calls C as pyfuse3 does: with the interpreter's lock held, and no second try after an interruption."""
@@ -77,3 +78,50 @@ async def test_a_closed_connection_is_told(readiness: Readiness) -> None:
         await readiness.wait_readable(writing)
     os.close(writing)
     assert readiness.gone.is_set()
+
+
+@pytest.mark.trio
+async def test_what_is_there_is_taken_straight_away_but_not_for_ever(
+    readiness: Readiness, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """A request that waits already costs no way to the scheduler; after a few, others have a turn."""
+    ours, theirs = pair
+    theirs.send(b"x")
+    others: list[int] = []
+
+    async def other() -> None:
+        others.append(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        for _ in range(STRAIGHT - 1):
+            await readiness.wait_readable(ours.fileno())
+            assert signal.getitimer(signal.ITIMER_REAL)[1] == pytest.approx(ALARM)
+            assert others == []
+        await readiness.wait_readable(ours.fileno())
+        assert others == [1]
+
+
+@pytest.mark.trio
+async def test_one_turn_at_a_time_in_order(autojump_clock: trio.testing.MockClock) -> None:
+    """A turn is one task's at a time, goes on in the order of asking, and survives a waiter's cancelling."""
+    turn, order, inside = Turn(), list[int](), [0]
+
+    async def takes(number: int, scope: trio.CancelScope) -> None:
+        with scope:
+            async with turn:
+                inside[0] += 1
+                assert inside[0] == 1
+                order.append(number)
+                await trio.sleep(1)
+                inside[0] -= 1
+
+    scopes = [trio.CancelScope() for _ in range(6)]
+    async with trio.open_nursery() as nursery:
+        for number, scope in enumerate(scopes):
+            nursery.start_soon(takes, number, scope)
+            await trio.testing.wait_all_tasks_blocked()
+        scopes[2].cancel()
+    assert order == [0, 1, 3, 4, 5]
+    async with turn:
+        pass
