@@ -60,6 +60,10 @@ def test_fusermount_has_to_be_setuid_root(tmp_path: Path) -> None:
     wanted = Standing.GOOD if program.stat().st_uid == 0 else Standing.WRONG
     assert machine.mounter(str(program), root=False).standing is wanted
     assert "apt install fuse3" in machine.mounter("", root=False).remedy
+    held = tmp_path / "status"
+    held.write_text("Name:\tmusicfs\nNoNewPrivs:\t1\n")
+    assert "no_new_privs" in machine.mounter(str(program), root=False, status=held).says
+    assert machine.mounter(str(program), root=True, status=held).standing is Standing.GOOD
 
 
 @pytest.mark.parametrize(

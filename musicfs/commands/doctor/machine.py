@@ -23,6 +23,7 @@ from musicfs.errors import MusicfsError
 
 FUSE_CONF = Path("/etc/fuse.conf")
 LOCKS = Path("/proc/locks")
+STATUS = Path("/proc/self/status")
 SCARCE = 1024**3
 """Bytes: with less than that free for the cache, an album of wav files does not fit."""
 
@@ -44,7 +45,7 @@ def device(path: Path = host.DEVICE) -> Verdict:
     return good(name, f"{path} can be opened")
 
 
-def mounter(found: str | None = None, *, root: bool | None = None) -> Verdict:
+def mounter(found: str | None = None, *, root: bool | None = None, status: Path = STATUS) -> Verdict:
     """Look for fusermount3, by which an ordinary user mounts."""
     name, path = "fusermount3", found if found is not None else shutil.which("fusermount3")
     root = os.geteuid() == 0 if root is None else root
@@ -54,6 +55,13 @@ def mounter(found: str | None = None, *, root: bool | None = None) -> Verdict:
                 name, "is not installed; root mounts without it", "For other users: apt install fuse3"
             )
         return wrong(name, "is not installed", "Install it: apt install fuse3", exits.NO_PERMISSION)
+    if not root and _is_held_back(status):
+        return wrong(
+            name,
+            "cannot become root: this process runs with no_new_privs (a container, or a sandboxed unit)",
+            "Take NoNewPrivileges and the like out of the unit, or mount as root",
+            exits.NO_PERMISSION,
+        )
     mode = os.stat(path)
     if root or (mode.st_mode & stat.S_ISUID and mode.st_uid == 0):
         return good(name, f"{path}, {'and root needs none' if root else 'setuid root'}")
@@ -63,6 +71,14 @@ def mounter(found: str | None = None, *, root: bool | None = None) -> Verdict:
         f"As root run: chown root {path} && chmod u+s {path}",
         exits.NO_PERMISSION,
     )
+
+
+def _is_held_back(status: Path) -> bool:
+    """Tell whether setuid programs gain nothing here."""
+    try:
+        return "NoNewPrivs:\t1" in status.read_text()
+    except OSError:
+        return False
 
 
 def library() -> Verdict:

@@ -41,9 +41,8 @@ def _lines(loaded: config.Loaded, verdicts: Sequence[Verdict], environ: Mapping[
         remedy = f" ({verdict.remedy})" if verdict.remedy else ""
         yield f"- {verdict.standing.value}: {verdict.name}: {verdict.says}{remedy}"
     yield "\n## Settings that are not the default\n"
-    for key, value, origin in rows(loaded):
-        if origin != "default":
-            yield f"- {key} = {value} ({origin})"
+    changed = [f"- {key} = {value} ({origin})" for key, value, origin in rows(loaded) if origin != "default"]
+    yield from changed or ["none"]
     for number, daemon in enumerate(control.daemons(config.runtime_dirs(environ)), 1):
         yield f"\n## Status of mount {number}\n\n```json"
         try:
