@@ -46,6 +46,7 @@ from musicfs.state import State
 from musicfs.store import Entry, Kind, Store
 from musicfs.wire import Doors, Head, Wire
 from musicfs.wire.embedded import doors_to
+from musicfs.wire.headers import start_of
 
 T = TypeVar("T")
 
@@ -474,8 +475,8 @@ class Stage:
         size = len(thing.data)
         stop = None if sink.stop is None else min(sink.stop, size)
         self.answers.append(Pulled(key, sink.at, sink.stop, trio.current_time()))
-        whole_ = not thing.ranges or stop is None
-        start = 0 if whole_ else sink.at
+        whole_ = not thing.ranges or (stop is None and sink.at >= 0)
+        start = 0 if whole_ else start_of(sink.at, size)
         end = size if whole_ or stop is None else stop
         total = size if thing.sized else None
         breaks = thing.breaks.pop(0) if thing.breaks else None

@@ -130,7 +130,9 @@ def test_nothing_but_what_is_read(mount: Mount, service: Service) -> None:
     done(["cp", mp3_of(mount, service.flow.clips[0]), mount.home / "copy.mp3"])
     done(["cp", wav_of(mount, others[0]), mount.home / "copy.wav"])
     assert service.counts["mp3"] == 1
-    assert len({record.path for record in service.log if record.role is Role.CDN}) == 1
+    touched = {record.path for record in service.log if record.role is Role.CDN}
+    # The large one's own read-ahead may have set out before the count began anew.
+    assert len([path for path in touched if large.item not in path]) == 1
     done(["cp", "-r", mount.path / "flowmusic", mount.home / "copy"])
     assert service.counts["mp3"] == len(service.flow.clips)
 
