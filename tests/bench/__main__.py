@@ -65,9 +65,8 @@ def main(words: Sequence[str]) -> int:
 
 def _run(options: argparse.Namespace, folder: Path) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_INTERRUPTED))
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # The steward ignores it, and we came from there.
+    # The steward ignores it, and we came from there.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rounds = options.rounds or (1 if options.quick else 5)
     steward = person.steward_of(os.environ)
     alone, _, only = (options.only or "").rpartition(":")

@@ -128,17 +128,23 @@ class Bench:
         return emptied(self.folder / f"home-{self._homes}")
 
     def musicfs(self, place: Place, home: Path | None = None, **settings: str) -> Musicfs:
-        """Give musicfs, cold unless it gets the home it had."""
-        return Musicfs(home or self.home(), place.api, place.bucket, place.ca_file, **settings)
+        """Give musicfs: in a home of the caller's, or cold in one that ends with it."""
+        made = Musicfs(home or self.home(), place.api, place.bucket, place.ca_file, **settings)
+        made.fleeting = home is None
+        return made
 
     def rclone(self, place: Place, mode: str, home: Path | None = None, url: str | None = None) -> Rclone:
         """Give rclone in one of its modes, on the clips' files or on another folder of the origin."""
-        return Rclone(home or self.home(), url or place.bucket, mode, *RCLONE[mode], ca_file=place.ca_file)
+        made = Rclone(home or self.home(), url or place.bucket, mode, *RCLONE[mode], ca_file=place.ca_file)
+        made.fleeting = home is None
+        return made
 
     def httpdirfs(self, place: Place, cache: bool = True) -> Httpdirfs:
         """Give httpdirfs, with its cache or without."""
         name, words = ("httpdirfs cached", ("--cache",)) if cache else ("httpdirfs", ())
-        return Httpdirfs(self.home(), place.bucket, name, *words)
+        made = Httpdirfs(self.home(), place.bucket, name, *words)
+        made.fleeting = True
+        return made
 
 
 RCLONE = {

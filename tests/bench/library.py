@@ -21,21 +21,13 @@ from musicfs.demo.byteservers import object_path
 from tests.bench.origin import BUCKET
 
 ACCOUNT = "ada@example.com"
+WAV = 50_000_000  # bytes: a song of 4:43 in 16-bit stereo, and what the peers were researched with
 WAVS = 9
+JOB_WAV = 4_000_000  # bytes: large enough that its first ones are not all of it
 SONGS = 40
-_PICTURE = (
-    "-f",
-    "lavfi",
-    "-i",
-    "nullsrc=size=500x500,geq=random(1)*255:128:128",
-    "-frames:v",
-    "1",
-    "-q:v",
-    "3",
-)
 _SECONDS = 165  # at 192 kbit/s: 4 MB, as a song has
-JOB_WAV = 4_000_000
-WAV = 50_000_000  # bytes: a song of 4:43 in 16-bit stereo, and the researched peers' size
+_NOISE = ("-f", "lavfi", "-i", f"anoisesrc=duration={_SECONDS}:color=pink:seed=1:sample_rate=44100")
+_PICTURE = ("-f", "lavfi", "-i", "nullsrc=size=500x500,geq=random(1)*255:128:128")
 _CHUNK = 1 << 22
 
 
@@ -84,12 +76,11 @@ def handle(service: Service, uuid: str) -> str:
 def fill_songs(service: Service, files: Path) -> None:
     """Put forty real songs into both services: 4 MB each, mp3 with cover, m4a with `moov` last."""
     mp3, m4a = files / "mp3" / f"{clip_id('song')}.mp3", bucket_file(files, clip_id("song"), "m4a")
-    noise = ("-f", "lavfi", "-i", f"anoisesrc=duration={_SECONDS}:color=pink:seed=1:sample_rate=44100")
     cover = files / "cover.jpg"
-    _ffmpeg(*_PICTURE, str(cover))
+    _ffmpeg(*_PICTURE, "-frames:v", "1", "-q:v", "3", str(cover))
     pictured = ("-i", str(cover), "-map", "0", "-map", "1", "-c:v", "copy", "-disposition:v", "attached_pic")
-    _ffmpeg(*noise, *pictured, "-b:a", "192k", str(mp3))
-    _ffmpeg(*noise, "-ac", "2", "-c:a", "aac", "-b:a", "192k", str(m4a))
+    _ffmpeg(*_NOISE, *pictured, "-b:a", "192k", str(mp3))
+    _ffmpeg(*_NOISE, "-ac", "2", "-c:a", "aac", "-b:a", "192k", str(m4a))
     wav = write(wav_of_size(JOB_WAV, "song"), m4a.with_suffix(".wav"))  # Listed too, so its length is asked.
     for number in range(SONGS):
         clip = clip_id("song", number)
@@ -110,7 +101,7 @@ def _ffmpeg(*words: str) -> None:
 def fill_jobs(service: Service, files: Path) -> None:
     """Put forty TemPolor songs into the catalogue, each a wav of a few megabytes."""
     first: Path | None = None
-    for number in range(40):
+    for number in range(SONGS):
         job = service.add_job("100", f"Job {number}", 23.0, job_id(number))
         path = files / object_path(job, "wav")[1:]
         if first is None:

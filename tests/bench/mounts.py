@@ -49,6 +49,8 @@ class Mounted:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.fleeting = False
+        """Whether its home goes when it ends."""
         self.path = home / "mnt"
         self.extra: dict[str, str] = {}
         """More for its environment."""
@@ -99,6 +101,8 @@ class Mounted:
         self._end()
         if value is not None:
             value.add_note(f"{self.name} said: {self.said()[-_LAST_WORDS:]}")
+        if self.fleeting:
+            shutil.rmtree(self.home, ignore_errors=True)
 
     def _end(self) -> None:
         process = self._process

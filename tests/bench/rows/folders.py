@@ -56,7 +56,7 @@ def known(bench: Bench) -> Path:
     folder = bench.folder / "known"
     if not folder.exists():
         place = bench.stage("many", fill).at("none")
-        with bench.musicfs(place) as mount:
+        with bench.musicfs(place, bench.home()) as mount:
             _list_all(mount.path / "flowmusic")
             os.listdir(
                 mount.path / "tempolor"

@@ -70,8 +70,8 @@ def _bare(modules: Sequence[str]) -> tuple[float, float]:
 
 def _memory(bench: Bench, page: Page) -> None:
     many, wavs = bench.stage("many", folders.fill), bench.stage("music", fill_wavs)
-    at_rest = _imported(bench.musicfs(many.at("none")), used=False)
-    in_use = _imported(bench.musicfs(many.at("none")), used=True)
+    at_rest = _imported(bench.musicfs(many.at("none"), bench.home()), used=False)
+    in_use = _imported(bench.musicfs(many.at("none"), bench.home()), used=True)
     for _ in bench.rounds(3):  # It hardly varies, and takes long.
         bare, _ = _bare(at_rest)
         page.note("a bare import, at rest", "MiB", bare)

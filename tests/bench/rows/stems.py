@@ -10,6 +10,7 @@ What must always be true: each round begins with nothing known of the archive.
 from __future__ import annotations
 
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def _stems(bench: Bench, page: Page) -> None:
             os.listdir(mount.path / "tempolor" / job_id(0) / "stems")
             read_at(job / "stems" / f"{_DEFLATED}.wav", _MEMBER // 2, _FIRST)
         _note(page, place, count, "deflated after remount")
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def _middles(page: Page, place: Place, path: Path, packed: int) -> None:
