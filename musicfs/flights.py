@@ -2,9 +2,8 @@
 
 How it thinks: the question runs in the house's nursery, so whoever asked first may go away. Who comes while
 it is out waits for the same answer, up to a number; a failure is remembered for a moment, so a storm of the
-same question costs one call. A question that is not answered in time, or fails late, stands for the others
-as well: for a moment none is asked, or `find` would wait in folder after folder. Used for the two questions
-that a `lookup` may ask (DESIGN §3).
+same question costs one call. After two in a row that were not answered in time none is asked for a moment, or
+`find` would wait in folder after folder. Used for the two questions that a `lookup` may ask (DESIGN §3).
 
 What must always be true: a failed question reaches those who wait and never the nursery.
 """
@@ -19,19 +18,20 @@ from typing import Any, Generic, TypeVar
 import trio
 from cachetools import TTLCache
 
-from musicfs.errors import Crowded, Misbehaved, MusicfsError, TooSlow
+from musicfs.errors import Crowded, Misbehaved, MusicfsError, TooSlow, Unreachable
 
 log = logging.getLogger("musicfs.flights")
 T = TypeVar("T")
 
 _REST = 5.0  # seconds: in them `find` passes thousands of folders, and a person has hardly opened the next
-_LONG = 1.0  # seconds of waiting for a failure that are not to be asked of anybody twice
+_LONG = 1.0  # seconds; a failure that comes sooner holds up nobody
 
 
 @dataclass(slots=True)
 class _Flight:
     landed: trio.Event = field(default_factory=trio.Event)
     waiting: int = 0
+    late: bool = False
     value: Any = None
     failure: MusicfsError | None = None
 
@@ -44,6 +44,8 @@ class Flights(Generic[T]):
         self._nursery, self._most = nursery, most
         self._flying: dict[Hashable, _Flight] = {}
         self._failed: TTLCache[Hashable, MusicfsError] = TTLCache(1024, remember, timer=trio.current_time)
+        self._late = 0
+        """Questions in a row that were not answered in time."""
         self._resting = -1.0
         """Until when no new question is asked, on trio's clock."""
 
@@ -77,26 +79,29 @@ class Flights(Generic[T]):
         finally:
             flight.waiting -= 1
         if waited.cancelled_caught:
-            self._rest()
+            self._unanswered(flight)
             raise TooSlow("no answer yet; the question goes on")
         if flight.failure is not None:
             raise flight.failure
         value: T = flight.value
         return value
 
-    def _rest(self) -> None:
-        """Ask nothing new for a moment."""
-        self._resting = trio.current_time() + _REST
+    def _unanswered(self, flight: _Flight) -> None:
+        """Count a question that was not answered in time; after the second in a row nothing new is asked."""
+        self._late += not flight.late
+        flight.late = True
+        if self._late >= 2:
+            self._resting = trio.current_time() + _REST
 
     async def _fly(self, key: Hashable, flight: _Flight, question: Callable[[], Awaitable[T]]) -> None:
         began = trio.current_time()
         try:
             flight.value = await question()
-            self._resting = -1.0
+            self._late, self._resting = 0, -1.0
         except MusicfsError as failed:
             flight.failure = self._failed[key] = failed
-            if trio.current_time() - began >= _LONG:
-                self._rest()
+            if isinstance(failed, (TooSlow, Unreachable)) and trio.current_time() - began >= _LONG:
+                self._unanswered(flight)
         except Exception:
             log.exception("a question broke")
             flight.failure = Misbehaved("an unexpected failure, see the log")

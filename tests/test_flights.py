@@ -146,15 +146,16 @@ async def test_the_end_of_the_house_ends_the_wait(autojump_clock: trio.testing.M
 
 @pytest.mark.parametrize("failure", [None, TooSlow("late"), Unreachable("no")])
 @pytest.mark.trio
-async def test_one_that_is_late_stands_for_the_others(
+async def test_two_that_are_late_stand_for_the_others(
     nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, failure: Exception | None
 ) -> None:
-    """After a question that was not answered in time no other is asked for five seconds, and who asks one is
-    told at once; then it is tried again."""
+    """After two questions in a row that were not answered in time no other is asked for five seconds, and who
+    asks one is told at once; then it is tried again."""
     flights: Flights[int] = Flights(nursery, most=4, remember=1.0)
-    late, others = Oracle(3.0 if failure else 60.0, failure), Oracle()
-    with pytest.raises((TooSlow, Unreachable)):
-        await flights.ask("late", late, 4.0)
+    others = Oracle()
+    for number in range(2):
+        with pytest.raises((TooSlow, Unreachable)):
+            await flights.ask(f"late {number}", Oracle(3.0 if failure else 60.0, failure), 4.0)
     began = trio.current_time()
     for number in range(100):
         with pytest.raises(TooSlow):
@@ -164,11 +165,28 @@ async def test_one_that_is_late_stands_for_the_others(
     assert await flights.ask("other", others, 4.0) == 1
 
 
+@pytest.mark.parametrize("failure", [NoSuchEntry("none"), Misbehaved("bad")])
+@pytest.mark.trio
+async def test_what_is_unwell_alone_stops_nobody(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock, failure: Exception
+) -> None:
+    """One question that is late, and any number that fail for reasons of their own, leave the others
+    alone."""
+    flights: Flights[int] = Flights(nursery, most=4, remember=1.0)
+    with pytest.raises(TooSlow):
+        await flights.ask("late", Oracle(60.0), 2.0)
+    for number in range(5):
+        with pytest.raises(type(failure)):
+            await flights.ask(number, Oracle(1.5, failure), 2.0)
+    assert await flights.ask("other", Oracle(), 2.0) == 1
+
+
 @pytest.mark.trio
 async def test_an_answer_ends_the_rest(nursery: trio.Nursery, autojump_clock: trio.testing.MockClock) -> None:
     """A late answer that comes after all shows that the others may be asked."""
     flights: Flights[int] = Flights(nursery, most=4, remember=1.0)
-    with pytest.raises(TooSlow):
-        await flights.ask("late", Oracle(3.0), 2.0)
-    await trio.sleep(1.1)
+    for number in range(2):
+        with pytest.raises(TooSlow):
+            await flights.ask(f"late {number}", Oracle(4.5), 2.0)
+    await trio.sleep(2.6)
     assert await flights.ask("other", Oracle(), 2.0) == 1

@@ -6,7 +6,8 @@ pass that breaks starts over: as long as the new bytes equal those that are here
 they differ, the blob is superseded there and then, and the pass goes on for the new version. Without
 Content-Length an mp3 is whole only if its last frame is complete and it is not too short for its listing;
 else one more pass is made, and if that gives the same length it is believed. What is cut in a frame and
-too short as well is never believed: a server that breaks off twice at one byte would cut the song.
+too short as well is never believed: a server that breaks off twice at one byte would cut the song. Neither
+is a wav, m4a or ZIP that ends before the end which it names itself.
 
 What must always be true: bytes of two passes never mix; nothing is sealed that was not checked to its end.
 """
@@ -20,6 +21,7 @@ from typing import Protocol
 from musicfs.content.blob import Blob
 from musicfs.content.download import Head
 from musicfs.content.progress import Progress
+from musicfs.core.containers import Outline
 from musicfs.core.frames import Frames, Verdict, judge
 from musicfs.errors import Misbehaved, Rejected
 from musicfs.model import Form, Span
@@ -59,6 +61,7 @@ class Pass:
         self._announced: int | None = None
         self._sha = hashlib.sha256()
         self._frames = Frames()
+        self._outline = Outline(blob.asset.form)
         self._doubted: int | None = None
         """Length of an earlier pass that did not look whole."""
 
@@ -97,6 +100,7 @@ class Pass:
             raise Misbehaved("a pass begins at the first byte")
         self.at, self._announced = 0, head.announced if head.announced is not None else head.total
         self._sha, self._frames = hashlib.sha256(), Frames()
+        self._outline = Outline(self.blob.asset.form)
         if self._announced is not None and self.blob.size not in (None, self._announced):
             self._supersede(0)
         self._keeper.sized(self.blob, self._announced)
@@ -108,6 +112,8 @@ class Pass:
         self._sha.update(data)
         if self.blob.asset.form == Form.MP3:
             self._frames.feed(data)
+        else:
+            self._outline.feed(data)
         fresh = self._compare(data) if self.at < self._here else data
         self.at += len(data)
         if fresh:
@@ -140,6 +146,8 @@ class Pass:
         """
         if self._announced is None and self.blob.asset.form == Form.MP3:
             self._judge()
+        elif self._announced is None and self._outline.cut:
+            raise Incomplete("the body ends before the end that the file names")
         if self.at < self._here or (not self.blob.blind and self.blob.size not in (None, self.at)):
             # Shorter than what readers were given before it broke, or of another length than they were
             # told: these are other bytes.

@@ -26,7 +26,7 @@ from musicfs.flights import Flights
 from musicfs.model import Form, SongRow, State
 
 ASK, ASK_LIST = 2.0, 5.0  # seconds a question may hold up a lookup, an opendir (DESIGN §3)
-_PART = 0.6  # of the deadline, where that is less: 3 s of 5, so that a walk which waits once is in time
+_PART = 0.4  # of the deadline, where that is less: 2 s of 5, so that a walk which waits twice is in time
 _WAITERS = 4  # requests that may wait for one question; they hold kernel locks (DESIGN §3)
 
 

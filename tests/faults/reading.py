@@ -21,7 +21,11 @@ FIGURES: Counter[str] = Counter()
 WORST: dict[str, float] = {"seconds": 0.0}
 """The longest that any reader waited, from its start to its end."""
 
-_NAMES = {os.strerror(number): name for number, name in errno.errorcode.items()}
+_NAMES = {
+    **{os.strerror(number): name for number, name in errno.errorcode.items()},
+    # What cp says when the name stands for another version than a moment ago.
+    "replaced while being copied": "ESTALE",
+}
 PROGRAMS = ("cat", "dd", "cp", "rsync", "tail")
 _TAIL = 70_000  # bytes that `tail` wants: more than a block, so that it comes from two
 

@@ -12,7 +12,7 @@ repeats page by page; a link is minted, and once more if it is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from musicfs.demo import ContentRange, Cut, Framing, Ranges, Role, Service, Tag
@@ -65,6 +65,7 @@ PLACES: dict[str, dict[str, Any]] = {
     "link": {"kind": "mint"},
     "cdn": {"role": Role.CDN},
     "bucket": {"role": Role.BUCKET},
+    "stems": {"role": Role.CDN, "form": "stems"},
 }
 
 REFUSED = frozenset({"EACCES"})
@@ -73,6 +74,7 @@ BUSY = frozenset({"EBUSY"})
 LATE = frozenset({"ETIMEDOUT"})
 AWAY = frozenset({"EHOSTUNREACH"})
 OTHER = frozenset({"ESTALE"})
+GONE = frozenset({"ENOENT"})
 
 STATUSES: dict[int, frozenset[str]] = {
     401: REFUSED,
@@ -94,6 +96,8 @@ def _statuses(place: str) -> Iterator[Case]:
     for status, errors in STATUSES.items():
         # The bucket's 403 counts as its 404 (DESIGN §3).
         truth = BROKEN if (place, status) == ("bucket", 403) else errors
+        if place == "stems" and status in (404, 410):
+            truth = GONE  # of an archive whose job ended long ago: a song without stems
         yield Case(place, str(status), truth, say(status))
     yield Case(place, "502 as a page", BROKEN, html(502))
 
@@ -250,5 +254,12 @@ def _cdn(place: str) -> Iterator[Case]:
     yield from _ranged(place)
 
 
-CASES: list[Case] = [*_mp3(), *_link(), *_cdn("cdn"), *_cdn("bucket")]
+def _stems() -> Iterator[Case]:
+    """Give what can happen to an archive, silence last: after two silent ones no new one is asked for a
+    while."""
+    cases = sorted(_cdn("stems"), key=lambda case: case.errors >= LATE)
+    yield from (replace(case, errors=case.errors | LATE) for case in cases)
+
+
+CASES: list[Case] = [*_mp3(), *_link(), *_cdn("cdn"), *_cdn("bucket"), *_stems()]
 """Faults of one answer: they hit one song and leave its neighbours alone."""

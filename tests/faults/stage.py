@@ -24,6 +24,7 @@ from tests.mounted.mounting import Mount, attached
 
 SECONDS = 40.0  # an mp3 and an m4a of 640 kB: more than one request of the first window
 WAV = 700_000  # bytes of a wav
+STEM = content(wav_of_size(300_000, "stem"))
 SLACK = 4.0  # seconds that a busy machine may add to a bound
 
 
@@ -84,8 +85,10 @@ class Stage:
 
     def _described(self, place: str, thing: Clip | Job) -> tuple[str, Path, bytes]:
         if isinstance(thing, Job):
-            path = self.mount.path / "tempolor" / thing.item / "song.wav"
-            return thing.item, path, content(thing.assets["wav"])
+            folder = self.mount.path / "tempolor" / thing.item
+            if place == "stems":
+                return thing.item, folder / "stems" / "bass.wav", STEM
+            return thing.item, folder / "song.wav", content(thing.assets["wav"])
         if place == "bucket":
             path = self.mount.path / "library" / str(thing.title) / f"{thing.title}.m4a"
             return thing.uuid, path, content(thing.assets["m4a"])
@@ -107,7 +110,7 @@ def fill(service: Service, songs: int) -> Service:
             f"Job {number}",
             4.0,
             wav=wav_of_size(WAV, f"wav {number}"),
-            stems=zip_of({"bass.wav": b"RIFF" + bytes(90_000)}),
+            stems=zip_of({"bass.wav": STEM}),
         )
     return service
 

@@ -15,7 +15,7 @@ import pytest
 
 from musicfs.demo import Service
 from tests.faults.reading import FIGURES, PROGRAMS, Reading, read
-from tests.faults.servers import CASES, Case
+from tests.faults.servers import CASES, GONE, Case
 from tests.faults.stage import Stage, fill, healed, listed, staged
 
 SIDE_BY_SIDE = 24
@@ -38,7 +38,7 @@ class Outcome:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Mount once for all."""
-    service = fill(Service(clock=time.time), 190)
+    service = fill(Service(clock=time.time), 260)
     with staged(service, tmp_path_factory.mktemp("servers")) as stage:
         stage.mount.expect("flowmusic:", "tempolor:", "other bytes now")
         yield stage
@@ -83,7 +83,8 @@ def test_alone(name: str, outcomes: dict[str, Outcome]) -> None:
     assert reading.error in case.errors | ({""} if case.exact else set())
     assert reading.seconds < LIMIT
     assert outcome.calls <= case.calls
-    assert outcome.after == ""
+    if not case.errors & GONE:  # A song without stems is believed to be one for a day.
+        assert outcome.after == ""
 
 
 def test_nothing_wrong_is_kept(stage: Stage, outcomes: dict[str, Outcome]) -> None:

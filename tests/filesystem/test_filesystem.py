@@ -11,12 +11,13 @@ import trio
 import trio.testing
 
 from musicfs.core.inodes import ROOT
-from musicfs.demo import Service, content, wav_of, wav_of_size
+from musicfs.demo import ContentRange, Framing, Role, Service, content, m4a_of, wav_of, wav_of_size
 from musicfs.demo.faults import json_error
 from musicfs.errors import (
     BytesMissing,
     Changed,
     IsADirectory,
+    Misbehaved,
     NoSuchEntry,
     NotADirectory,
     ScannerRefused,
@@ -110,6 +111,26 @@ async def test_reads_are_exact_and_short_only_at_the_end(
         assert bytes(await mounted.files.read(handle, len(data) - 7, 4096)) == data[-7:]
         assert bytes(await mounted.files.read(handle, len(data), 4096)) == b""
         mounted.files.close(handle)
+
+
+@pytest.mark.expected_log("before the end that the file names")
+@pytest.mark.parametrize("form", ["wav", "m4a"])
+@pytest.mark.trio
+async def test_a_file_that_ends_too_early_is_not_believed(
+    form: str, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Where no length is told anywhere and the body ends in good order, the file's own word about its length
+    counts: what is cut is an error and is not kept, and heals."""
+    made = Service(clock=wall)
+    clip = made.add_clip(ADA, "Song", wav=wav_of(2.0), m4a=m4a_of(10.0))
+    made.twist(role=Role.BUCKET, content_range=ContentRange.STAR, framing=Framing.CHUNKED, short=1000)
+    async with living(made, tmp_path) as mounted:
+        name = f"flowmusic/{clip.uuid}.{form}"
+        with pytest.raises(Misbehaved):
+            await mounted.files.open((await mounted.find(name)).inode)
+        made.clear()
+        await trio.sleep(2)
+        assert await mounted.read(name) == content(clip.assets[form])
 
 
 @pytest.mark.trio
