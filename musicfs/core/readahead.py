@@ -9,10 +9,11 @@ blocks. A run is believed to be sequential once two reads have followed each oth
 at the file's first byte.
 
 A sequential run has a window, doubled each time its reader has passed the middle of what was last
-recommended; so the download is always at least half a window ahead, a short look at a file costs 256 KiB,
-and a long song runs at full speed after five steps. Where a page cache left a hole, the stretch beyond it
-takes over the window of a run close behind. A read of the tail (tags, `moov`) that continues nothing
-leaves no trace at all.
+recommended; so the download is always at least half a window ahead, and a long song runs at full speed
+after five steps. A look at a file's head costs 256 KiB: the kernel asks for as much when a program reads
+half of it, so only a read beyond tells a reader from a prober. Where a page cache left a hole, the stretch
+beyond it takes over the window of a run close behind. A read of the tail (tags, `moov`) that continues
+nothing leaves no trace at all.
 
 What must always be true: the answer covers the read, lies inside the file, and never reaches more than 8
 MiB beyond what was read; reads that touch no other are answered with their own blocks and nothing else.
@@ -64,7 +65,7 @@ class _Run:
 
     def stretch(self) -> None:
         """Recommend the next window once the reader has passed the middle of the last one."""
-        if 2 * (self.edge - self.stop) > self.window:
+        if 2 * (self.edge - self.stop) > self.window or (self.start == 0 and self.stop <= FIRST):
             return
         self.window = min(max(FIRST, 2 * self.window), LARGEST)
         self.edge = min(max(self.edge, self.stop) + self.window, self.stop + LARGEST)
