@@ -46,6 +46,8 @@ log = logging.getLogger("musicfs.mount")
 _GRACE = 1.0  # seconds that requests under way get at the end
 _REAL = Settings()  # the demo imitates the real hosts, whatever is configured
 _CROWD = 8  # reads that may wait where the kernel takes 12 in all: 4 are left for what is cached
+_INIT = 0.5  # seconds until the kernel has surely had libfuse's answer, which sets read-ahead to 128 KiB
+_AHEAD = 1024  # KiB: the largest request that libfuse takes (performance.md §2)
 _BACKGROUND = 100  # reads the kernel lets wait at a time: its 12 freeze every file when 12 stall (§1.5)
 
 
@@ -195,6 +197,9 @@ class _House:
         host.sd_notify(os.environ, "READY=1")
         log.info("mounted on %s", mountpoint)
         gc.enable()
+        if found is not None:
+            await trio.sleep(_INIT)
+            host.raise_read_ahead(found.minor, _AHEAD)
 
     def _takes(self) -> int:
         """Say how much of the cache is not pinned, in bytes."""

@@ -168,6 +168,16 @@ def test_the_background_lever_writes_both_numbers(tmp_path: Path) -> None:
     assert not host.raise_background(52, 64, tmp_path)
 
 
+def test_read_ahead_is_raised_where_it_may_be(tmp_path: Path) -> None:
+    """The mount's own device gets the new window; where the file is not to be written, it is no failure."""
+    device = tmp_path / "0:51"
+    device.mkdir()
+    (device / "read_ahead_kb").write_text("128")
+    assert host.raise_read_ahead(51, 1024, tmp_path)
+    assert (device / "read_ahead_kb").read_text() == "1024"
+    assert not host.raise_read_ahead(52, 1024, tmp_path)
+
+
 @pytest.mark.parametrize("abstract", [False, True])
 def test_systemd_is_told_over_its_socket(tmp_path: Path, abstract: bool) -> None:
     """One datagram, to a path or to an abstract name."""

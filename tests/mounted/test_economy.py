@@ -9,9 +9,11 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from musicfs import host
 from musicfs.demo import Role, Service, archive_of, big_zip, wav_of_size, zip_of
 from musicfs.demo.archive import Member
 from tests.mounted.mounting import Mount, done, mounted, run, sha256, until
@@ -28,6 +30,7 @@ def service() -> Service:
         service.add_clip("ada@example.com", f"Song {number}", 30.0)
         service.add_job("100", f"Job {number}", stems=zip_of({"bass.wav": b"RIFF" + bytes(5000)}))
     service.add_job("100", "Large", wav=wav_of_size(20 * MIB, "large"))
+    service.add_job("100", "Large too", wav=wav_of_size(20 * MIB, "large too"))
     service.add_job("100", "Huge", stems=BIG)
     BIG.read(BIG.size - 65_536, BIG.size)  # The service knows its checksums before anybody asks.
     return service
@@ -67,7 +70,7 @@ def test_ls_flowmusic(mount: Mount, service: Service) -> None:
 def test_ls_library_and_tempolor(mount: Mount, service: Service) -> None:
     """`ls -l library/* tempolor/*` costs no mint and no download: at most one byte of each public file."""
     folders = sorted(glob.glob(f"{mount.path}/library/*") + glob.glob(f"{mount.path}/tempolor/*"))
-    assert len(folders) == 6 + 8 + 8
+    assert len(folders) == 6 + 9 + 9
     done(["ls", "-l", *folders])
     asked = paid(service)
     assert set(asked) <= {"range"}
@@ -101,6 +104,17 @@ def test_first_bytes_of_a_large_wav(mount: Mount, service: Service) -> None:
     done(["dd", f"if={wav}", "of=/dev/null", "bs=4k", "count=1", "status=none"])
     assert 4096 <= service.bytes_sent(Role.CDN) <= MIB
     assert paid(service) == {"mint": 1, "range": 1}
+
+
+def test_the_kernel_asks_for_much_at_a_time(mount: Mount, service: Service) -> None:
+    """Where root mounts, the kernel reads ahead by 1 MiB; the first 4 KiB cost no byte more for it."""
+    found = host.find_mount(mount.path)
+    assert found is not None
+    ahead, wanted = Path(f"/sys/class/bdi/0:{found.minor}/read_ahead_kb"), 1024 if os.geteuid() == 0 else 128
+    until(lambda: int(ahead.read_text()) == wanted)
+    wav = mount.path / "tempolor" / item(service, "Large too") / "song.wav"
+    done(["dd", f"if={wav}", "of=/dev/null", "bs=4k", "count=1", "status=none"])
+    assert service.bytes_sent(Role.CDN) <= 256 * 1024
 
 
 def test_seek_in_a_large_wav(mount: Mount, service: Service) -> None:
