@@ -1,0 +1,65 @@
+"""The network below the doors is built when it is first needed, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from musicfs.wire.doors import Doors, Later
+
+TOKEN = "user:1-x"
+
+
+class Network:
+    """A network that answers."""
+
+    busy = 3
+
+    def __init__(self) -> None:
+        self.asked = self.closed = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer 200."""
+        self.asked += 1
+        return httpx.Response(200)
+
+    async def aclose(self) -> None:
+        """Count it."""
+        self.closed += 1
+
+
+@pytest.mark.trio
+async def test_a_network_is_built_by_the_first_request() -> None:
+    """Doors cost nothing until a request goes through one; then there is one network for both."""
+    built: list[Network] = []
+
+    def build() -> Network:
+        built.append(Network())
+        return built[-1]
+
+    later = Later(build)
+    doors = Doors("https://api.example.org", TOKEN, later)
+    assert (built, doors.busy) == ([], 0)
+    await doors.api.get("https://api.example.org/v1/x")
+    await doors.bytes.get("https://edge.example.net/y")
+    assert ([one.asked for one in built], doors.busy) == ([2], 3)
+    await doors.aclose()
+    assert built[0].closed
+
+
+@pytest.mark.trio
+async def test_an_unused_network_is_closed_unbuilt() -> None:
+    """A mount that asked nobody ends without having built anything."""
+    doors = Doors.to_the_world("https://api.example.org", "https://m.example.net", TOKEN, None, None)
+    assert doors.busy == 0
+    await doors.aclose()
+
+
+def test_a_named_file_of_certificates_is_tried_at_once(tmp_path: Path) -> None:
+    """A `ca_file` that cannot be used is told before anything is mounted."""
+    with pytest.raises(OSError, match="No such file"):
+        Doors.to_the_world(
+            "https://api.example.org", "https://m.example.net", TOKEN, str(tmp_path / "none.pem"), None
+        )
