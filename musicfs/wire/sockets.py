@@ -3,9 +3,9 @@
 How it thinks: what a read costs here is mostly the waking for it, so each brings as much as there is: up
 to 256 KiB of a socket, and under TLS everything that can be decrypted of it (trio's own SSLStream gives 16
 KiB a read: 4 times the CPU, performance.md §3). A socket is read first and waited for only if it is empty.
-Once an answer has brought 256 KiB it is a stream, and the kernel is asked (SO_RCVLOWAT) to wake us for 64
-KiB or the end, and after 6 ms for whatever came: at 100 Mbit/s that is a third of the waking. The
-beginning of an answer, for which somebody waits, is never held back.
+Once an answer has brought 256 KiB it is a stream, and the kernel is asked (SO_RCVLOWAT) to wake us for 256
+KiB more or what is left of it, and after 25 ms for whatever came: at 100 Mbit/s that is a tenth of the
+waking. The beginning of an answer, for which somebody waits, is never held back.
 
 What must always be true: bytes come out in the order in which they came in, all of them; a wait ends at
 its timeout; a cancelled read leaves a connection that is closed next, as httpcore does; every failure is
@@ -32,8 +32,8 @@ log = logging.getLogger("musicfs.wire")
 
 _READ = 262_144  # bytes a receive: 64 KiB (httpcore's) costs 1.6 × the CPU (performance.md §3)
 _STREAM = 262_144  # bytes of one answer after which it is a stream: the first request of a file is no longer
-_WORTH = 65_536  # bytes to be woken for in a stream: 5 ms at 100 Mbit/s
-_COAX = 0.006  # seconds until a stream is asked for less, so that nobody notices the wait for more
+_WORTH = 262_144  # bytes to be woken for in a stream: 21 ms at 100 Mbit/s
+_COAX = 0.025  # seconds until a stream is asked for less, so that nobody notices the wait for more
 
 
 class Plain(httpcore.AsyncNetworkStream):
@@ -44,8 +44,14 @@ class Plain(httpcore.AsyncNetworkStream):
         self._socket.setblocking(False)
         self._came = 0
         """Bytes since something was last sent."""
-        self._patient = False
-        """Whether the kernel wakes us for much only."""
+        self._left: int | None = None
+        """Bytes of the answer that are still to come, at least; None = nobody told."""
+        self._woken_for = 1
+        """How many bytes the kernel wakes us for."""
+
+    def coming(self, amount: int | None) -> None:
+        """Be told how many bytes the answer's body has; what came with its head counts as part of it."""
+        self._left = None if amount is None else max(0, amount - self._came)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Receive what is there, up to 256 KiB whatever `max_bytes` is (httpcore only copies it on).
@@ -63,18 +69,21 @@ class Plain(httpcore.AsyncNetworkStream):
         except OSError as failed:
             raise Misbehaved(cause(failed)) from failed
         self._came += len(data)
+        if self._left is not None:
+            self._left = max(0, self._left - len(data))
         return data
 
     async def _awaited(self) -> bytes:
         """Wait for data; in a stream for a good deal of it, but not long."""
-        if self._came >= _STREAM:
-            self._wake_for(_WORTH)
+        if self._came >= _STREAM and self._left != 0:
+            self._wake_for(min(_WORTH, self._left or _WORTH))
             with trio.move_on_after(_COAX):
                 await trio.lowlevel.wait_readable(self._socket)
             try:
                 return self._socket.recv(_READ)
             except BlockingIOError:
-                self._wake_for(1)
+                pass  # It is slow, or stalls: then each byte counts.
+        self._wake_for(1)
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             try:
@@ -83,9 +92,9 @@ class Plain(httpcore.AsyncNetworkStream):
                 continue
 
     def _wake_for(self, amount: int) -> None:
-        if self._patient is not (amount > 1):
+        if self._woken_for != amount:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, amount)
-            self._patient = amount > 1
+            self._woken_for = amount
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Send all of it; what comes next is the beginning of an answer.
@@ -95,7 +104,7 @@ class Plain(httpcore.AsyncNetworkStream):
             Misbehaved: the connection broke.
         """
         with within(timeout, "the request could not be sent in time"):
-            self._came = 0
+            self._came, self._left = 0, None
             self._wake_for(1)
             left = memoryview(buffer)
             while left:
@@ -142,6 +151,10 @@ class Secured(httpcore.AsyncNetworkStream):
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=hostname)
         self._clear = memoryview(bytearray(_READ))
+
+    def coming(self, amount: int | None) -> None:
+        """Be told how much comes: encrypted it is more, so the connection may count on it."""
+        self._lower.coming(amount)
 
     async def shake_hands(self) -> None:
         """Agree on keys and look at the certificate; the caller bounds it in time."""

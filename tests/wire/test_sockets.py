@@ -337,3 +337,29 @@ async def test_tls_within_tls(autojump_clock: trio.testing.MockClock) -> None:
             got += await within.read(65_536, QUIET)
         assert bytes(got) == DATA[:500_000]
         await within.aclose()
+
+
+@both
+@pytest.mark.trio
+async def test_the_end_of_a_stream_is_not_waited_for(
+    autojump_clock: trio.testing.MockClock, tls: bool
+) -> None:
+    """Who was told how much comes is woken by its last byte; who was not, soon after."""
+    async with connected(tls) as (ours, peer), trio.open_nursery() as nursery:
+        for told in (True, False):
+            await ours.write(b"GET", QUIET)
+            assert await peer.receive_some(10) == b"GET"
+
+            async def answer() -> None:
+                await peer.send_all(DATA[:600_000])
+                await trio.sleep(1)
+                await peer.send_all(DATA[600_000:600_777])
+
+            nursery.start_soon(answer)
+            got = len(await ours.read(65_536, QUIET))
+            ours.coming(600_777 if told else None)
+            while got < 600_000:
+                got += len(await ours.read(65_536, QUIET))
+            began = trio.current_time()
+            assert await ours.read(65_536, QUIET) == DATA[600_000:600_777]
+            assert trio.current_time() - began <= (1.03 if not told else 1.001)
