@@ -6,10 +6,12 @@ python packaging/build.py --check    says which are not what would be written; 1
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+os.environ["NO_COLOR"] = "1"  # argparse of Python 3.14 colours what it says on a terminal
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 

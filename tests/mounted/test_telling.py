@@ -134,6 +134,8 @@ def test_attributes_say_what_why_says(service: Service, tmp_path: Path) -> None:
             with pytest.raises(OSError, match=r"No data|not supported"):
                 os.getxattr(path, name)
         assert len(service.log) == asked
+        said = b" ".join(os.getxattr(path, name) for name in os.listxattr(path))
+        assert not [one for one in (b"ada@", b"user:", b"auth_key", b"?") if one in said]
         done(["ls", "-l", path.parent])
         done(["cp", "-a", path, tmp_path / "copy"])
         until(lambda: os.getxattr(path, "user.musicfs.state") == b"cached")
