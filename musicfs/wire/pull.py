@@ -40,7 +40,6 @@ from musicfs.wire.doors import Doors, origin_of
 from musicfs.wire.gate import Gate, Gates, Patience
 from musicfs.wire.headers import Head
 from musicfs.wire.pace import Pace
-from musicfs.wire.sockets import Plain, Secured
 
 log = logging.getLogger("musicfs.wire")
 
@@ -165,8 +164,9 @@ class Puller:
             head = _checked(answer, locator, sink)
             # The first byte may take long, the next must not: httpcore reads this when the body begins.
             answer.request.extensions["timeout"]["read"] = timing.stall
-            if isinstance(stream := answer.extensions.get("network_stream"), Plain | Secured):
-                stream.coming(head.announced)
+            # By its name, because `sockets` brings httpcore along, which a mount starts without.
+            if coming := getattr(answer.extensions.get("network_stream"), "coming", None):
+                coming(head.announced)
             body = answer.aiter_raw()
             stack.push_async_callback(body.aclose)  # type: ignore[attr-defined]
             await self._deliver(body, head, form, sink, timing.stall)
