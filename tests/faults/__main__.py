@@ -1,6 +1,7 @@
 """The fault campaign at full length: one command, one campaign an option, figures at the end.
 
     python -m tests.faults --model 10000        lives of the machine without a kernel
+    python -m tests.faults --mounted 50         lives of the machine on a real mount
     python -m tests.faults --fuzz 1000000       inputs for each parser
     python -m tests.faults --nth 1              every call to disk, index, wire and clock fails once
     python -m tests.faults --power 1000         losses of power
@@ -22,6 +23,7 @@ import warnings
 
 CAMPAIGNS = {
     "model": ("model_kernelless", "lives of the machine on the kernel-less filesystem"),
+    "mounted": ("model_mounted", "lives of the machine on a real mount"),
     "fuzz": ("fuzz", "inputs for each parser"),
     "nth": ("nth", "times that every call to disk, index, wire and clock fails once"),
     "power": ("power", "losses of power"),

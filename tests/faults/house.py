@@ -45,6 +45,9 @@ DAY = 86_400.0  # seconds
 DEADLINE = 30.0  # seconds a kernel request may take, as in a real mount
 _HUNG = 60.0  # real seconds without one turn of the loop: something waits for a thread that never answers
 
+RESTS = 60.0  # seconds after which nothing that nobody reads is held any more
+_TURNS = 100_000  # turns of the loop that no question needs; the longest takes some thousands
+
 
 @contextmanager
 def walled() -> Iterator[None]:
@@ -98,8 +101,12 @@ class Loop:
             done = True
 
         self._send.send_nowait(one)
-        while not done and not self._over:
+        for _ in range(_TURNS):
+            if done or self._over:
+                break
             self._turns.get(timeout=_HUNG)()
+        else:
+            raise AssertionError("the house goes round in circles")
         if raised:
             raise raised[0]
         return given[0]
@@ -218,6 +225,10 @@ class House:
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.loop.run(trio.sleep, seconds)
+
+    def rest(self) -> None:
+        """Let time pass until what was kept for a reader who might come back is let go of."""
+        self.wait(RESTS)
 
     def settle(self) -> None:
         """Let whatever is under way come to its end."""

@@ -49,8 +49,8 @@ from musicfs.demo import (
     wav_of_size,
 )
 from musicfs.demo.assets import asset_of
-from musicfs.demo.faults import black_hole, denied_link, dropped, garbage, html, json_error, throttled
-from tests.faults.reading import FIGURES as COUNTS
+from musicfs.demo.faults import Answer, black_hole, denied_link, dropped, garbage, html, json_error, throttled
+from tests.faults.reading import FIGURES
 
 ROOMY, TINY = 64 * 2**20, 900_000  # bytes of cache: more than everything, and about three wavs
 FOLDERS = ("flowmusic", "tempolor")
@@ -88,6 +88,10 @@ class World(Protocol):
 
     def close(self, handle: int) -> None:
         """Close."""
+        ...
+
+    def abandon(self, handle: int) -> None:
+        """Let go of a file whose house is about to be killed."""
         ...
 
     def burst(self, reads: list[tuple[str, int, int, float | None]]) -> list[bytes | OSError | None]:
@@ -257,7 +261,7 @@ class Machine(RuleBasedStateMachine):
         if jobs:
             job = jobs[pick % len(jobs)]
             self._give(job, form, job.assets[form].size if same_size else None)
-            COUNTS["changes"] += 1
+            FIGURES["changes"] += 1
 
     @rule(pick=picks)
     def change_clip_upstream(self, pick: int) -> None:
@@ -267,7 +271,7 @@ class Machine(RuleBasedStateMachine):
             clip, number = clips[pick % len(clips)], self._next()
             clip.assets["mp3"] = asset_of(mp3_of(clip.duration or 6.0, number))
             self.model.put(f"flowmusic/{clip.uuid}.mp3", content(clip.assets["mp3"]))
-            COUNTS["changes"] += 1
+            FIGURES["changes"] += 1
 
     @rule(pick=picks, clip=st.booleans())
     def delete_upstream(self, pick: int, clip: bool) -> None:
@@ -277,14 +281,13 @@ class Machine(RuleBasedStateMachine):
             gone = songs.pop(pick % len(songs))
             stem = f"flowmusic/{gone.uuid}." if isinstance(gone, Clip) else f"tempolor/{gone.item}/"
             self.model.deleted |= {path for path in self.model.contents if path.startswith(stem)}
-            COUNTS["deletions"] += 1
+            FIGURES["deletions"] += 1
 
     # Faults --------------------------------------------------------------------------------------------
 
-    @rule(kind=st.sampled_from([*BYTE_KINDS, "mint", "list", "record", "accounts"]), which=picks)
-    def fail(self, kind: str, which: int) -> None:
-        """A server refuses."""
-        answers = [
+    def refusals(self, kind: str) -> list[Answer]:
+        """Give the answers that a server may refuse with."""
+        answers: list[Answer] = [
             json_error(500),
             html(502),
             json_error(401),
@@ -298,15 +301,20 @@ class Machine(RuleBasedStateMachine):
         ]
         if kind == "range":
             answers.append(denied_link())
+        return answers
+
+    @rule(kind=st.sampled_from([*BYTE_KINDS, "mint", "list", "record", "accounts"]), which=picks)
+    def fail(self, kind: str, which: int) -> None:
+        """A server refuses."""
+        answers = self.refusals(kind)
         answer = answers[which % len(answers)]
         self.service.fail(answer, kind=kind, times=None if which % 3 else 1 + which % 2)
         self.sick = True
-        COUNTS["faults"] += 1
+        FIGURES["faults"] += 1
 
-    @rule(kind=st.sampled_from(["range", "mp3"]), which=picks, at=st.integers(0, 250_000))
-    def twist(self, kind: str, which: int, at: int) -> None:
-        """Bytes leave a server badly."""
-        ways: list[dict[str, object]] = [
+    def bends(self, kind: str, at: int) -> list[dict[str, object]]:
+        """Give the ways in which bytes may leave a server badly."""
+        return [
             {"cut": Cut(at)},
             {"cut": Cut(at, clean=kind == "range")},
             {"content_range": ContentRange.STAR},
@@ -317,9 +325,14 @@ class Machine(RuleBasedStateMachine):
             {"redirect": "http://10.0.0.1/song"},
             {"stall_at": at},
         ]
+
+    @rule(kind=st.sampled_from(["range", "mp3"]), which=picks, at=st.integers(0, 250_000))
+    def twist(self, kind: str, which: int, at: int) -> None:
+        """Bytes leave a server badly."""
+        ways = self.bends(kind, at)
         self.service.twist(kind=kind, times=1 + which % 5, **ways[which % len(ways)])
         self.sick = True
-        COUNTS["faults"] += 1
+        FIGURES["faults"] += 1
 
     @rule(ranges=st.sampled_from(list(Ranges)), drip=st.sampled_from([None, 300_000.0]))
     def moods(self, ranges: Ranges, drip: float | None) -> None:
@@ -354,21 +367,24 @@ class Machine(RuleBasedStateMachine):
     @rule(kill=st.booleans())
     def live_again(self, kill: bool) -> None:
         """The house is restarted, or killed and started."""
+        for handle in self.handles:
+            if kill:
+                self.world.abandon(handle.number)
+            else:
+                self.world.close(handle.number)
         if kill:
             self.world.kill()
         else:
-            for handle in self.handles:
-                self.world.close(handle.number)
             self.world.restart()
         self.handles.clear()
-        COUNTS["kills" if kill else "restarts"] += 1
+        FIGURES["kills" if kill else "restarts"] += 1
 
     # Questions -----------------------------------------------------------------------------------------
 
     @rule(folder=st.sampled_from(FOLDERS))
     def list_folder(self, folder: str) -> None:
         """A listing shows what was there and not what never was."""
-        COUNTS["listings"] += 1
+        FIGURES["listings"] += 1
         try:
             names = self.world.names(folder)
         except OSError as failed:
@@ -442,7 +458,7 @@ class Machine(RuleBasedStateMachine):
             see(not here or path in self.model.deleted, f"{path} is cached and cannot be opened: {failed}")
             self._excused(path, failed)
             return
-        COUNTS["opens"] += 1
+        FIGURES["opens"] += 1
         contents = self.model.contents[path]
         may_be = [data for data in contents if len(data) == size]
         assert may_be, f"{path} has {size} bytes, and never had: {[len(data) for data in contents]}"
@@ -473,8 +489,8 @@ class Machine(RuleBasedStateMachine):
         assert len(found) == wanted, f"{handle.path}: {len(found)} bytes at {at}, not {wanted}"
         handle.may_be = [data for data in handle.may_be if data[at : at + length] == found]
         assert handle.may_be, f"{handle.path}: bytes at {at} that no one content has"
-        COUNTS["bytes verified"] += len(found)
-        COUNTS["reads"] += 1
+        FIGURES["bytes verified"] += len(found)
+        FIGURES["reads"] += 1
         return len(found)
 
     @precondition(lambda self: self.handles)
@@ -502,8 +518,8 @@ class Machine(RuleBasedStateMachine):
             elif found is not None:
                 pieces = {data[at : at + length] for data in self.model.contents[path]}
                 assert found in pieces, f"{path}: bytes at {at} that no content has"
-                COUNTS["bytes verified"] += len(found)
-                COUNTS["reads"] += 1
+                FIGURES["bytes verified"] += len(found)
+                FIGURES["reads"] += 1
 
     @precondition(lambda self: not self.sick)
     @rule(pick=picks)
@@ -512,8 +528,15 @@ class Machine(RuleBasedStateMachine):
         path = self._path(pick)
         if path is None or path in self.model.deleted or any(_near(path, one.path) for one in self.handles):
             return
+        self._empty()
+        self._compare(path)
+
+    def _empty(self) -> None:
+        """Leave nothing in the cache, and no answer that is still believed: that takes five seconds."""
         self.world.evict()
         self.world.wait(6.0)
+
+    def _compare(self, path: str) -> None:
         for attempt in range(3):
             try:
                 number, size = self.world.open(path)
@@ -532,7 +555,7 @@ class Machine(RuleBasedStateMachine):
                 see(attempt < 2, f"{path} is stale for ever")
                 self.world.wait(2.0)
         assert found == self.model.contents[path][-1], f"{path} is not what its service has"
-        COUNTS["bytes verified"] += len(found)
+        FIGURES["bytes verified"] += len(found)
 
     # Excuses -------------------------------------------------------------------------------------------
 
@@ -550,7 +573,7 @@ class Machine(RuleBasedStateMachine):
         if "/stems/" in path:
             allowed |= UNSEEN
         assert failed.errno in allowed, f"{path}: {failed}, and there is no reason for it"
-        COUNTS["errors excused"] += 1
+        FIGURES["errors excused"] += 1
 
     @invariant()
     def within_the_limit(self) -> None:
@@ -569,11 +592,12 @@ class Machine(RuleBasedStateMachine):
         self.world.recover()
         self.sick = False
         self.refresh()
-        for pick in range(len(self.model.contents)):
-            self.read_afresh(pick)
+        self._empty()
+        for path in self.model.contents.keys() - self.model.deleted:
+            self._compare(path)
         left = {name: count for name, count in self.world.gauges().items() if count}
         assert not left, f"still under way: {left}"
-        COUNTS["lives"] += 1
+        FIGURES["lives"] += 1
 
 
 def see(true: bool, what: str) -> None:

@@ -14,7 +14,8 @@ import trio.testing
 from musicfs.demo import Service
 from musicfs.errors import MusicfsError, errno_for
 from tests.faults.house import House, Loop
-from tests.faults.model import COUNTS, Machine, run_long
+from tests.faults.model import Machine, run_long
+from tests.faults.reading import FIGURES
 from tests.world import NOW
 
 T = TypeVar("T")
@@ -61,6 +62,9 @@ class Kernelless:
     def close(self, handle: int) -> None:
         """Close."""
         self.house.files.close(handle)
+
+    def abandon(self, handle: int) -> None:
+        """Leave it to the life that ends."""
 
     def burst(self, reads: list[tuple[str, int, int, float | None]]) -> list[bytes | OSError | None]:
         """Read many files at once."""
@@ -129,7 +133,7 @@ class Kernelless:
 
     def gauges(self) -> dict[str, int]:
         """Count what is under way."""
-        self.house.settle()
+        self.house.rest()
         return self.house.gauges()
 
     def end(self) -> None:
@@ -165,5 +169,5 @@ class KernellessMachine(Machine):
 def main(amount: int, seed: int, tell: Callable[[str], None]) -> str:
     """Live `amount` lives of forty steps."""
     run_long(KernellessMachine, amount, 40, seed)
-    told = ", ".join(f"{count:,} {what}" for what, count in sorted(COUNTS.items()))
+    told = ", ".join(f"{count:,} {what}" for what, count in sorted(FIGURES.items()))
     return f"without a kernel: {told}"

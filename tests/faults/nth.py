@@ -300,7 +300,7 @@ class Day:
                     last = failed
             else:
                 raise AssertionError(f"{path} does not heal: {last!r}")
-        self.house.settle()
+        self.house.rest()
         left = {name: count for name, count in self.house.gauges().items() if count}
         assert not left, f"still under way: {left}"
 
