@@ -95,7 +95,7 @@ def test_the_next_ones_are_here(mount: Mount, service: Service) -> None:
 
 
 def test_links_go_with_their_bytes(mount: Mount, service: Service, tmp_path: Path) -> None:
-    """`cp -r tempolor` copies all of every object whose link it mints, and leaves no link without its bytes."""
+    """`cp -r tempolor` copies every object whose link it mints, and leaves no link without its bytes."""
     done(["cp", "-r", mount.path / "tempolor", tmp_path / "copy"])
     for job in service.tempolor.jobs:
         for form in ("mp3", "wav"):
