@@ -46,7 +46,7 @@ def test_status_follows_a_copy(service: Service, tmp_path: Path) -> None:
             assert transfer["programs"] == ["cp"]
             assert transfer["size"] == 4 * MIB
             assert "library/Large/Large.wav  cp  " in mount.ask("status", str(mount.path)).stdout
-        until(lambda: why(mount, path)["state"] == "cached")  # the last bytes were served before they were kept
+        until(lambda: why(mount, path)["state"] == "cached")  # bytes are served before they are kept
         with path.open("rb") as file:
             # Or the kernel's own cache would answer the second reading, and the daemon never see it.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
