@@ -150,7 +150,9 @@ def _cold(stage: Stage, mix: Mix) -> None:
 @contextmanager
 def _batch(home: Path) -> Iterator[Stage]:
     with staged(fill(Service(clock=time.time), SONGS), home, rate=RATE, deadline=DEADLINE) as stage:
-        stage.mount.expect("flowmusic", "tempolor", "other bytes now", "listing", "damaged", "read")
+        stage.mount.expect(
+            "flowmusic", "tempolor", "other bytes now", "built anew", "listing", "damaged", "read"
+        )
         until(lambda: _all_listed(stage), LIMIT)
         yield stage
 

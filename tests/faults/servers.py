@@ -144,7 +144,10 @@ def _bytes(place: str) -> Iterator[Case]:
         # A port that cannot be one is as good as a host that is not there.
         yield Case(place, f"a redirect {what}", BROKEN | AWAY, twist={"redirect": target})
     yield Case(
-        place, "a redirect to a name that does not exist", AWAY, twist={"redirect": "https://no.invalid/"}
+        place,
+        "a redirect to a name that does not exist",
+        AWAY | BROKEN,
+        twist={"redirect": "https://no.invalid/"},
     )
     yield Case(place, "gzip in spite of identity", BROKEN, twist={"gzip": True})
     for at in (0, 1, SOME, FAR):

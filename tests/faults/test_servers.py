@@ -40,7 +40,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Mount once for all."""
     service = fill(Service(clock=time.time), 260)
     with staged(service, tmp_path_factory.mktemp("servers")) as stage:
-        stage.mount.expect("flowmusic:", "tempolor:", "other bytes now")
+        stage.mount.expect("flowmusic:", "tempolor:", "other bytes now", "built anew")
         yield stage
 
 
@@ -64,7 +64,10 @@ def try_all(stage: Stage) -> list[Outcome]:
         return read(PROGRAMS[number % len(PROGRAMS)], path, wanted, LIMIT)
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        readings = list(pool.map(tried, range(len(CASES))))
+        # What has to come through goes first: a host's retries are one budget, and the others use it up.
+        order = sorted(range(len(CASES)), key=lambda number: bool(CASES[number].errors))
+        found = dict(zip(order, pool.map(tried, order), strict=True))
+        readings = [found[number] for number in range(len(CASES))]
         calls = [stage.calls[ident] for ident, _, _ in songs]
         stage.heal()
         after = list(pool.map(lambda song: healed(stage, song[1], song[2], 15.0), songs))
@@ -93,7 +96,8 @@ def test_nothing_wrong_is_kept(stage: Stage, outcomes: dict[str, Outcome]) -> No
     stage.loop.stop()
     try:
         stage.mount.restart()
-        for ident, path, wanted in SONGS:
-            assert path.read_bytes() == wanted, ident
+        for case, (_, path, wanted) in zip(CASES, SONGS, strict=True):
+            if not case.errors & GONE:
+                assert path.read_bytes() == wanted, case.name
     finally:
         stage.loop.start()
