@@ -54,8 +54,9 @@ def trouble(mount: Mount, service: Service) -> None:
     service.flow.break_account(EMAILS[1], f"refresh token of {EMAILS[1]} rejected")
     service.fail(json_error(401, f"Bearer {DEMO_TOKEN} is not known"), kind="list", times=2)
     until(lambda: mount.listed("flowmusic") and service.counts["list"] >= 8)
-    for path in sorted(mount.path.rglob("*")):
-        attempt(path)
+    for folder, _, names in os.walk(mount.path):  # A folder that cannot be had now is passed over.
+        for name in names:
+            attempt(Path(folder, name))
     # Whole again, so that the log is quiet while it is searched.
     service.clear()
     service.flow.add_account(EMAILS[1])
