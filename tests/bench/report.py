@@ -88,7 +88,7 @@ def surroundings(rounds: int, user: str, root: bool) -> str:
     helped = "root at hand for caches and read-ahead" if root else "no root at hand"
     return (
         f"{rounds} rounds, medians; as {user}, {helped}; {os.cpu_count()} CPUs, kernel {platform.release()}, "
-        f"{name}, Python {platform.python_version()}."
+        f"{name}, Python {platform.python_version()}, load {os.getloadavg()[2]:.1f} (a quarter of an hour)."
     )
 
 
