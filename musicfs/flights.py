@@ -2,7 +2,7 @@
 
 How it thinks: the question runs in the house's nursery, so whoever asked first may go away. Who comes while
 it is out waits for the same answer, up to a number; a failure is remembered for a moment, so a storm of the
-same question costs one call. After two in a row that were not answered in time none is asked for a moment, or
+same question costs one call. After two in a row that were not answered in time nobody waits for a moment, or
 `find` would wait in folder after folder. Used for the two questions that a `lookup` may ask (DESIGN §3).
 
 What must always be true: a failed question reaches those who wait and never the nursery.
@@ -47,7 +47,7 @@ class Flights(Generic[T]):
         self._late = 0
         """Questions in a row that were not answered in time."""
         self._resting = -1.0
-        """Until when no new question is asked, on trio's clock."""
+        """Until when nobody waits for a question, on trio's clock."""
 
     @property
     def under_way(self) -> int:
@@ -64,10 +64,10 @@ class Flights(Generic[T]):
         """
         if (failed := self._failed.get(key)) is not None:
             raise failed
+        if trio.current_time() < self._resting:
+            raise TooSlow("others were not answered a moment ago")
         flight = self._flying.get(key)
         if flight is None:
-            if trio.current_time() < self._resting:
-                raise TooSlow("another question was not answered a moment ago")
             flight = self._flying[key] = _Flight()
             self._nursery.start_soon(self._fly, key, flight, question)
         if flight.waiting >= self._most:
@@ -87,7 +87,7 @@ class Flights(Generic[T]):
         return value
 
     def _unanswered(self, flight: _Flight) -> None:
-        """Count a question that was not answered in time; after the second in a row nothing new is asked."""
+        """Count a question that was not answered in time; after the second in a row nobody waits."""
         self._late += not flight.late
         flight.late = True
         if self._late >= 2:

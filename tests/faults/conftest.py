@@ -28,4 +28,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how much was done, because a green dot does not."""
     if FIGURES:
         told = ", ".join(f"{count:,} {what}" for what, count in sorted(FIGURES.items()))
-        terminalreporter.write_line(f"faults: {told}, longest wait {WORST['seconds']:.1f} s")
+        waits = ", ".join(f"{what} {seconds:.1f} s" for what, seconds in sorted(WORST.items()))
+        terminalreporter.write_line(f"faults: {told}; longest waits: {waits}")

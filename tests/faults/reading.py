@@ -19,7 +19,7 @@ from pathlib import Path
 FIGURES: Counter[str] = Counter()
 """What the campaign did, for its last line."""
 WORST: dict[str, float] = {"seconds": 0.0}
-"""The longest that any reader waited, from its start to its end."""
+"""The longest that any reader waited, from its start to its end, and the longest of what has a name."""
 
 _NAMES = {
     **{os.strerror(number): name for number, name in errno.errorcode.items()},
