@@ -31,6 +31,9 @@ END = 15.0  # seconds an end may take; the promise is 5, asserted where it is th
 PATIENCE = 20.0  # seconds until something that has to happen soon is taken for lost
 STEP = 0.05  # seconds between two looks
 
+SECRETS = (DEMO_TOKEN, "auth_key=", "X-Goog-Signature", "Bearer ", "@example.")
+"""The token, signed queries, and the e-mail addresses of the tests."""
+
 MOUNTS: list[Mount] = []
 """Every mount that is in use, for `conftest.py` to look at after each test."""
 
@@ -229,6 +232,17 @@ def take_away(path: Path) -> None:
             return
 
 
+def sweep(mount: Mount) -> None:
+    """Fail if the log, the maps and names of the cache, or the folder of sockets hold a secret."""
+    texts = {"the log": mount.log}
+    for folder in ("cache", "run"):
+        for path in (mount.home / folder).rglob("*"):
+            readable = path.is_file() and path.suffix != ".data"  # bytes of songs are the service's
+            texts[str(path)] = path.name + (path.read_bytes().decode("latin-1") if readable else "")
+    found = [(place, secret) for place, text in texts.items() for secret in SECRETS if secret in text]
+    assert not found, f"secrets: {found[:5]}"
+
+
 @contextlib.contextmanager
 def attached(mount: Mount) -> Iterator[Mount]:
     """Start a mount, look after its log, and clean up, whatever happens."""
@@ -238,6 +252,7 @@ def attached(mount: Mount) -> Iterator[Mount]:
         if mount.running:
             assert mount.stop() == 0, mount.log
         mount.check()
+        sweep(mount)
     finally:
         MOUNTS.remove(mount)
         mount.kill()
