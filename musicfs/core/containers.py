@@ -15,7 +15,8 @@ from musicfs.model import Form
 _RIFF = 12  # bytes of a wav's head: RIFF, length, WAVE
 _STREAMED = 0xFFFF_FF00  # a wav that was written to a pipe names a length like this, or 0: it did not know
 _BOX, _LARGE = 8, 16  # bytes of a box's head, and of one that names its length in 64 bits
-_CLOSING = 22 + 65_535  # bytes of a ZIP's last record with the longest comment
+_LAST = 22  # bytes of a ZIP's last record, which ends with the length of a comment
+_CLOSING = _LAST + 65_535
 _DIRECTORY = b"PK\x05\x06"
 
 
@@ -59,7 +60,13 @@ class Outline:
             return bool(self._boxes) and (
                 self._came < self._next or bool(self._kept) or b"moov" not in self._boxes
             )
-        return self._form == Form.STEMS and _DIRECTORY not in self._kept
+        return self._form == Form.STEMS and not self._closed()
+
+    def _closed(self) -> bool:
+        """Say whether a ZIP's last record is here, with all of its comment."""
+        at = self._kept.rfind(_DIRECTORY)
+        comment = int.from_bytes(self._kept[at + _LAST - 2 : at + _LAST], "little")
+        return at >= 0 and len(self._kept) - at >= _LAST + comment
 
     def _walk(self, start: int, data: bytes) -> None:
         """Pass from box to box; the first has to be `ftyp`, or this is no m4a."""

@@ -40,7 +40,7 @@ def split(data: bytes, places: list[int]) -> list[bytes]:
 
 
 @pytest.mark.parametrize(("form", "data"), [*FILES.items(), (Form.M4A, LARGE)])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(places=st.lists(st.integers(0, 10**6), max_size=8))
 def test_a_whole_file_is_never_cut(form: str, data: bytes, places: list[int]) -> None:
     """Whatever pieces a whole file comes in, it ends where it says."""
@@ -48,7 +48,7 @@ def test_a_whole_file_is_never_cut(form: str, data: bytes, places: list[int]) ->
 
 
 @pytest.mark.parametrize(("form", "data"), [*FILES.items(), (Form.M4A, LARGE)])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data(), st.lists(st.integers(0, 10**6), max_size=4))
 def test_a_cut_file_is_told(form: str, data: bytes, choice: st.DataObject, places: list[int]) -> None:
     """A file that lacks any number of bytes at its end, but has its head, is cut."""
@@ -71,7 +71,7 @@ def test_a_last_box_without_a_length_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("form", [*FILES, Form.MP3, "cover"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(data=st.binary(max_size=200), places=st.lists(st.integers(0, 200), max_size=3))
 def test_what_is_none_of_them_says_nothing(form: str, data: bytes, places: list[int]) -> None:
     """Bytes that do not begin like the container say nothing, and never break it."""
