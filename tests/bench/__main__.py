@@ -64,9 +64,9 @@ def main(words: Sequence[str]) -> int:
 
 
 def _run(options: argparse.Namespace, folder: Path) -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_INTERRUPTED))
-    # The steward ignores it, and we came from there.
+    # The steward ignores SIGINT, and we came from there; at either, what was measured so far is still told.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     rounds = options.rounds or (1 if options.quick else 5)
     steward = person.steward_of(os.environ)
     alone, _, only = (options.only or "").rpartition(":")

@@ -32,7 +32,7 @@ from tests.bench.mounts import Musicfs
 
 MANY = 10_000
 _AGAIN = 3  # looks a round at what was just looked at
-_OPENED = 500  # files for open+close: enough that no memory of the last few carries it
+_OPENED = 200  # files for open+close: enough that no memory of the last few carries it
 _PATIENCE = 120.0  # seconds for a first listing, which may outlast a request's deadline
 _TTL = 1.0  # seconds a listing is fresh in the measure of its refreshes
 _SECONDS = 0.25  # length of a clip whose bytes nobody is interested in
