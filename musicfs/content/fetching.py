@@ -17,6 +17,7 @@ from musicfs.content.blob import Blob, Job
 from musicfs.content.download import Download
 from musicfs.content.jobs import Jobs
 from musicfs.content.tail import Tail
+from musicfs.core.readahead import FIRST
 from musicfs.core.spans import BLOCK, gaps
 from musicfs.model import Span
 
@@ -61,7 +62,12 @@ class Fetching:
             self.ahead(blob)
 
     def ahead(self, blob: Blob) -> None:
-        """Begin as much of the window as streams are free."""
+        """Begin as much of the window as streams are free.
+
+        Not so the first window: who opened the file has asked for it, or for less and knew why.
+        """
+        if blob.goal.stop <= FIRST:
+            return
         if blob.one_pass or blob.whole or blob.gone or blob.trouble is not None or not blob.holders:
             return
         while self._free(blob):
