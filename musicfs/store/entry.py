@@ -119,14 +119,14 @@ class Entry(Described):
         if not blocks:
             return memoryview(b"")
         start = blocks.start * BLOCK
-        length = sum(map(self._length, blocks))
+        length = (len(blocks) - 1) * BLOCK + self._length(blocks.stop - 1)  # Only the last may be shorter.
         raw = self._fetch(start, length, blocks)
-        bad = []
+        bad, sheds = [], self.sheds
         for place, block in enumerate(blocks):
-            piece = raw[place * BLOCK : place * BLOCK + self._length(block)]
+            piece = raw[place * BLOCK : (place + 1) * BLOCK]
             if zlib.crc32(piece) != known[block]:
                 bad.append(block)
-            elif self.sheds:  # What was read last is shed last.
+            elif sheds:  # What was read last is shed last.
                 known[block] = known.pop(block)
         if bad:
             self._damaged(bad)
