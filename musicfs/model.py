@@ -35,12 +35,14 @@ class Span(NamedTuple):
 
 
 class Form:
-    """The forms a song's bytes come in; a stems member's form is `stems/<member>`."""
+    """The forms a song's bytes come in; a stems member's form is `stems/<member>`, a cover's
+    `cover-<digest of its URL>.jpg` or `.png`: another picture is another file."""
 
     MP3 = "mp3"
     M4A = "m4a"
     WAV = "wav"
     STEMS = "stems"
+    COVER = "cover-"
 
 
 class Key(NamedTuple):
@@ -86,6 +88,10 @@ class Song(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     state: State = State.READY
     urls: dict[str, str] = msgspec.field(default_factory=lambda: NO_URLS)
     """Form → URL where a list or record carried one. Secrets: some are signed."""
+    cover: str | None = None
+    """URL of its picture, where a list or record carried one. A secret too."""
+    sheet: bytes = b""
+    """Lyrics, prompt, tempo and the like, packed (`core.sheets`)."""
 
     def __repr__(self) -> str:
         return f"<Song {self.service}:{self.ident} {self.state.value}>"

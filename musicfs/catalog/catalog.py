@@ -103,6 +103,9 @@ class Catalog(Songs):
         row = self.guest(song)
         if not row.listed:
             row.song = song  # it may have been unfinished when it was asked for before
+        elif row.lacks is None:
+            # A record tells more than a list: when each line is sung, and what was asked for.
+            await self._show(service, arrive(self._rows[service], [song], self._wall()))
         self._by_asked[handle] = row
         return row
 

@@ -17,6 +17,7 @@ from cachetools import LRUCache
 
 from musicfs.core.census import adopt, born_ns, unnamed
 from musicfs.core.naming import Names
+from musicfs.core.playlists import RESERVED
 from musicfs.errors import StoreError
 from musicfs.model import Provider, Song, SongRow, State
 
@@ -66,6 +67,8 @@ class Songs:
         """Called when listed names have changed."""
         self.on_left: Callable[[SongRow], None] = lambda row: None
         """Called with a song whose names are no longer listed."""
+        self.on_told: Callable[[SongRow], None] = lambda row: None
+        """Called with a song that was known, and of which something else is known now."""
         for row in memory.songs():
             self._last_birth = max(self._last_birth, row.birth)
             if row.song.service in self._rows:
@@ -134,6 +137,7 @@ class Songs:
         if not changed:
             return
         changed = list({row.song.ident: row for row in changed}.values())
+        known = [row for row in changed if row.birth]
         for row in changed:
             if not row.birth:
                 self._last_birth += 1
@@ -144,6 +148,8 @@ class Songs:
         for row in changed:
             if not row.listed:
                 self.on_left(row)
+        for row in known:
+            self.on_told(row)
 
     async def _save(self, rows: list[SongRow]) -> None:
         try:
@@ -163,7 +169,7 @@ class Songs:
         if waiting := unnamed(rows, list(self.providers)):
             # Made anew each time: most lives name nobody, and 10,000 folded names take 30 ms and 1 MB.
             names = Names()
-            for name in self._by_name:
+            for name in (*self._by_name, *RESERVED):
                 names.hold(name)
             for row in waiting:
                 row.name = names.take(row.song.title, row.song.ident)

@@ -33,6 +33,8 @@ TITLE = 1000
 """Characters kept of a title; a name takes 255 bytes of it, and hostile ones would fill memory and disk."""
 LONGEST = 8192
 """Characters of the longest id, cursor or link that is believed; real ones have some 300."""
+TEXT = 50_000
+"""Characters kept of lyrics and prompts: five times what the services take (upstream-api.md §2.7)."""
 _ACCOUNTS = 100  # linked accounts that are believed: three a service can be linked (upstream-api.md §1.5)
 
 _WORDS = {
@@ -77,6 +79,26 @@ def check(reply: Reply) -> None:
 def says(reply: Reply, words: str) -> bool:
     """Tell whether the error text of a body holds `words`, whatever shape the body has."""
     return words.lower().encode() in reply.body.lower()
+
+
+def told(raw: msgspec.Raw, shape: type[T]) -> T | None:
+    """Read a part of a record that may be missing, null or of another shape: then it is not known."""
+    try:
+        return msgspec.json.decode(raw, type=shape | None, strict=False) if raw else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def words(raw: msgspec.Raw) -> str | None:
+    """Read a text of a record, at most `TEXT` characters of it; None where it says nothing."""
+    text = (told(raw, str) or "")[:TEXT]
+    return text if text.strip() else None
+
+
+def picture(raw: msgspec.Raw) -> str | None:
+    """Read the URL of a cover; None where there is none that could be asked for."""
+    url = told(raw, str) or ""
+    return url if url.startswith(("https://", "http://")) and len(url) <= LONGEST else None
 
 
 def accounts_of(reply: Reply) -> dict[str, msgspec.Raw]:

@@ -15,6 +15,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
+from musicfs.core.sheets import grown
 from musicfs.model import Song, SongRow, State
 
 _STEM = re.compile(r"(.+) - (drums|bass|vocals|other)", re.DOTALL)  # upstream-api.md §2.7
@@ -35,7 +38,7 @@ def arrive(known: dict[str, SongRow], listed: Sequence[Song], now: float) -> lis
             seen = int(now * 1e9) - place * _APART
             changed.append(SongRow(song=song, mtime_ns=born_ns(song, seen)))
         elif row.song != song or not row.listed or row.lacks is not None:
-            kept = song if song.account else _with_account(song, row.song.account)
+            kept = _with_known(song, row.song)
             if kept != row.song or not row.listed or row.lacks is not None:
                 row.song, row.listed, row.lacks = kept, True, None
                 changed.append(row)
@@ -49,10 +52,18 @@ def born_ns(song: Song, seen: int) -> int:
     return int(created * 1e9) if created is not None and 0 < created < _LATEST else seen
 
 
-def _with_account(song: Song, account: str) -> Song:
-    """Keep the account of a song that came from a record, which names none."""
-    fields = {name: getattr(song, name) for name in song.__struct_fields__}
-    return Song(**{**fields, "account": account})
+def _with_known(song: Song, known: Song) -> Song:
+    """Keep what this answer left out: a record names no account, a list neither dates nor prompts."""
+    fields = {
+        "account": song.account or known.account,
+        "created": song.created if song.created is not None else known.created,
+        "updated": song.updated if song.updated is not None else known.updated,
+        "cover": song.cover or known.cover,
+        "sheet": grown(known.sheet, song.sheet),
+    }
+    if all(getattr(song, name) == value for name, value in fields.items()):
+        return song
+    return msgspec.structs.replace(song, **fields)
 
 
 @dataclass(frozen=True, slots=True)

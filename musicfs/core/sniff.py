@@ -4,6 +4,7 @@ How it thinks: a byte server that is unwell answers with HTML, XML or JSON under
 api.md §4.4 rule 6), and content types there prove nothing. So the first bytes of a body are looked at.
 What begins like a known container is let through; what reads as text is refused; anything else is let
 through as well, because little is known of what the services send, and a wrong refusal would hide a song.
+A cover has to begin like a picture: what it is else goes into programs that only look at its name.
 
 What must always be true: a real mp3, m4a, wav or zip is never refused, however few of its bytes are here;
 the answer never quotes the body, which may hold a signed URL or an e-mail address.
@@ -14,6 +15,8 @@ What it refuses: to say whether the audio is good or complete. `frames` and the 
 from __future__ import annotations
 
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
+
+from musicfs.model import Form
 
 HEAD = 512
 """Bytes that are looked at: enough to tell text from audio, and always within the first piece of a body."""
@@ -30,6 +33,23 @@ _SIGNATURES = (
 """Openings that could pass for text. A bare mp3 frame (FF Ex) and an m4a (a NUL, then `ftyp` at 4) cannot."""
 
 _OPENERS = {b"<": "an HTML or XML page", b"{": "JSON", b"[": "JSON"}
+
+
+_PICTURES = (
+    b"\xff\xd8\xff",  # JPEG
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF8",
+    b"RIFF????WEBP",
+)
+"""Openings of the pictures that every program shows; what lies at a `?` does not matter."""
+
+
+def refuse(head: bytes, form: str) -> str | None:
+    """Say why the first bytes of a body cannot be the `form` that was asked for; None if they may be."""
+    if not form.startswith(Form.COVER):
+        return refuse_text(head, form)
+    fits = any(all(a in (b, 63) for a, b in zip(kind, head, strict=False)) for kind in _PICTURES)
+    return None if head and fits else f"no picture came for {form}"
 
 
 def refuse_text(head: bytes, form: str) -> str | None:

@@ -68,11 +68,36 @@ class File:
         if not self.listed:
             return 1
         service, form = self.row.song.service, self.form
-        twice = service == "tempolor" or form == Form.MP3
+        twice = form == Form.MP3 or (service == "tempolor" and not form.startswith(Form.COVER))
         return 2 if twice and (self.row.name or self.row.parent) else 1
 
 
-Node = Folder | File
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A small file that is written here, of what listings tell: lyrics, `info.json`, a playlist."""
+
+    folder: Path
+    name: str
+    version: int
+    """The digest of its bytes."""
+    size: int
+    """Its length in bytes."""
+    mtime_ns: int = field(compare=False)
+    row: SongRow | None = field(default=None, compare=False)
+    """The song it is about; None is all of them."""
+
+    @property
+    def inode(self) -> int:
+        """Its number: that of its path and its bytes."""
+        return inode_of("written", *self.folder, self.name, str(self.version))
+
+    @property
+    def listed(self) -> bool:
+        """Whether its song is."""
+        return self.row is None or self.row.listed
+
+
+Node = Folder | File | Written
 
 
 @dataclass(slots=True)
@@ -82,7 +107,8 @@ class Entry:
     place: int
     name: str
     node: Node | tuple[SongRow, str]
-    """A folder, or a file: its (row, form), and once it was shown, itself in the version it had then."""
+    """A folder or what is written, or a file: its (row, form), and once it was shown, itself in the version
+    it had then."""
 
 
 def folder_inode(path: Path) -> int:
@@ -125,18 +151,22 @@ def job_files(folder: Folder) -> list[Entry]:
     ]
 
 
-def song_files(folder: Folder, forms: Sequence[str], stems: bool) -> list[Entry]:
-    """List a song's folder in `library/`: its forms under its own name, and its stems if it has any."""
+def song_files(
+    folder: Folder, forms: Sequence[str], stems: bool, written: Sequence[Written] = ()
+) -> list[Entry]:
+    """List a song's folder in `library/`: its forms, its stems if it has any, and what is written of it."""
     row = folder.row
     assert row is not None
-    found = [
-        Entry(place, f"{row.name}.{form}", (row, form))
-        for place, form in enumerate(forms, 1)
-        if form != Form.STEMS
-    ]
+    shown = [form for form in forms if form != Form.STEMS]
+    found = [Entry(place, called(row, form), (row, form)) for place, form in enumerate(shown, 1)]
     if stems:
-        found.append(Entry(len(forms) + 1, STEMS, Folder((*folder.path, STEMS), row)))
-    return found
+        found.append(Entry(len(found) + 1, STEMS, Folder((*folder.path, STEMS), row)))
+    return found + [Entry(place, one.name, one) for place, one in enumerate(written, len(found) + 1)]
+
+
+def called(row: SongRow, form: str) -> str:
+    """Give the name of a song's form in its folder in `library/`: the song's own, but for its cover."""
+    return f"cover.{form.rpartition('.')[2]}" if form.startswith(Form.COVER) else f"{row.name}.{form}"
 
 
 def clip_stems(folder: Folder, stems: Sequence[tuple[SongRow, str]]) -> list[Entry]:
@@ -164,9 +194,12 @@ def names_of(row: SongRow, form: str, parent: SongRow | None = None) -> list[tup
         homes += [("library", row.name)] if row.name is not None else []
         *below, name = member.split("/")
         return [((*home, STEMS, *below), name) for home in homes]
-    found += [(home, f"song.{form}") for home in homes]
+    if form.startswith(Form.COVER):
+        found = []
+    else:
+        found += [(home, f"song.{form}") for home in homes]
     if row.name is not None:
-        found.append((("library", row.name), f"{row.name}.{form}"))
+        found.append((("library", row.name), called(row, form)))
     if parent is not None and parent.name is not None:
         found += [(("library", parent.name, STEMS), name) for name in _stem_names(row)]
     return found

@@ -48,6 +48,8 @@ class Clip:
     created: float
     """Seconds since the epoch."""
     lyrics: str | None = None
+    timing: list[list[float]] | None = None
+    """Start and end of each sung line, in seconds."""
     assets: dict[str, Asset] = field(default_factory=dict)
     """By form: mp3, m4a, wav, cover."""
     modified: float | None = None
@@ -146,6 +148,7 @@ class Flow(_Making):
         cover: Source | None = None,
         without: Collection[str] = (),
         lyrics: str | None = None,
+        timing: list[list[float]] | None = None,
         created: float | None = None,
     ) -> Clip:
         """Add a clip (and its account); forms not given are made up unless named in `without`."""
@@ -161,7 +164,7 @@ class Flow(_Making):
         if cover is not None:
             assets["cover"] = asset_of(cover)
         kept = {form: asset for form, asset in assets.items() if form not in without}
-        clip = Clip(account, ident, title, duration, created or self.moment(), lyrics, kept)
+        clip = Clip(account, ident, title, duration, created or self.moment(), lyrics, timing, kept)
         self.clips.append(clip)
         return clip
 

@@ -121,6 +121,8 @@ def _entry(world: World, clip: Clip) -> dict[str, Any]:
     }
     if world.knobs.list_nulls:
         entry |= {"title": None, "lyrics": None, "duration_s": None, "image_url": None}
+    if world.knobs.list_timing:
+        entry |= {"lyrics_timing": clip.timing}
     return entry | (_urls(world, clip) if world.knobs.list_urls else {})
 
 
@@ -202,5 +204,5 @@ def _record(world: World, jobid: str) -> Outcome:
 
 
 def _full(world: World, clip: Clip) -> dict[str, Any]:
-    extra = {"seed": 42, "lyrics_timing": [[0.5, 2.1]], "created_at": iso(clip.created)}
+    extra = {"seed": 42, "lyrics_timing": clip.timing, "created_at": iso(clip.created)}
     return _entry(world, clip) | extra | _urls(world, clip)

@@ -119,6 +119,8 @@ class Knobs:
 
     list_urls: bool = False
     """GET /flowmusic/music carries audio_url and wav_url (upstream-api.md 2.2, reading A)."""
+    list_timing: bool = False
+    """GET /flowmusic/music carries lyrics_timing, as a job's record does; no document says that it may."""
     list_nulls: bool = False
     """Every nullable field of a list is null."""
     empty_lists: bool = False

@@ -82,6 +82,7 @@ class Service(World):
         """Make a service that holds the demo's songs."""
         service = cls(origins, clock, seed=seed, token=token)
         songs.fill(service.flow, service.tempolor)
+        service.knobs.list_timing = True  # else nobody who tries the demo would see timed lyrics
         return service
 
     # Who asks, and what comes back.

@@ -37,6 +37,7 @@ The boats are drawing home.
 
 [Chorus]
 Leave one lamp lit."""
+_TIMING = ((0.8, 3.6), (4.0, 7.2), (8.0, 11.5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,14 @@ class _Song:
     title: str | None
     account: int = 0
     lyrics: str | None = None
+    timing: tuple[tuple[float, float], ...] = ()
+    """When each sung line begins and ends, in seconds."""
     timed: bool = True
     """Whether the service tells its duration."""
 
 
 CLIPS = (
-    _Song("harbour-a", "Harbour Lights", lyrics=_LYRICS),
+    _Song("harbour-a", "Harbour Lights", lyrics=_LYRICS, timing=_TIMING),
     _Song("harbour-b", "Harbour Lights", lyrics=_LYRICS),  # the other of an A/B pair
     _Song("night", "Night Drive"),
     _Song("night-loud", "NIGHT DRIVE", account=1),  # its twin where case does not count
@@ -133,6 +136,7 @@ def _add_clip(flow: Flow, song: _Song, moment: float) -> None:
         wav=piece,
         cover=_media(f"{song.seed}.jpg"),
         lyrics=song.lyrics,
+        timing=[list(pair) for pair in song.timing] or None,
         created=moment,
     )
 

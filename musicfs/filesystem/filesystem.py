@@ -21,7 +21,7 @@ from musicfs.content import Asset, Content, Opened
 from musicfs.content.archive import Archives
 from musicfs.content.siblings import Siblings
 from musicfs.core.inodes import ROOT, Register
-from musicfs.core.tree import Entry, File, Folder, Node
+from musicfs.core.tree import Entry, File, Folder, Node, Written
 from musicfs.errors import (
     BytesMissing,
     Changed,
@@ -38,7 +38,7 @@ from musicfs.filesystem.notices import Notices
 from musicfs.filesystem.sizing import Attributes, Sizing
 from musicfs.filesystem.usage import Usage
 from musicfs.filesystem.walks import Walks
-from musicfs.model import Span
+from musicfs.model import Form, Span
 
 NEGATIVE = 10.0  # seconds the kernel may believe that a name does not exist (DESIGN §3)
 
@@ -63,7 +63,7 @@ class Asks(Protocol):
 class Handle:
     """An open file."""
 
-    file: File
+    file: File | Written
     opened: Opened
     program: str
     """The basename of who opened it, or `?`."""
@@ -100,9 +100,16 @@ class Filesystem:
         """Called with an inode whose size the kernel should ask for again."""
         self.left: Callable[[int, str], None] = lambda parent, name: None
         """Called with a folder's inode and a name in it that the kernel should look up again."""
-        self.notices = Notices(catalog, archives, lambda parent, name: self.left(parent, name))
-        catalog.on_left, catalog.on_changed = self.notices.left, self.notices.listed
         self.register: Register[Node] = Register()
+        self.notices = Notices(
+            catalog,
+            archives,
+            lambda parent, name: self.left(parent, name),
+            lambda inode: self.register.get(inode) is not None,
+            self.finding.writing.names(),
+        )
+        catalog.on_left, catalog.on_changed = self.notices.left, self.notices.listed
+        catalog.on_told = self.notices.told
         self._handles: dict[int, Handle] = {}
         self._next = 1
         self.usage = Usage()
@@ -125,7 +132,7 @@ class Filesystem:
     def folder(self, inode: int) -> Folder:
         """Find a folder by its number."""
         node = self.node(inode)
-        if isinstance(node, File):
+        if not isinstance(node, Folder):
             raise NotADirectory("it is a file")
         return node
 
@@ -197,7 +204,7 @@ class Filesystem:
 
     def _opened(self, node: Node) -> Opened | None:
         """Give an open file of this very version, if the service has another one by now."""
-        if isinstance(node, Folder) or not self._handles:
+        if not isinstance(node, File) or not self._handles:
             return None
         if self.finding.version(Asset(node.row.song, node.form, node.listed)) == node.version:
             return None
@@ -216,6 +223,8 @@ class Filesystem:
         node = self.node(inode)
         if isinstance(node, Folder):
             raise IsADirectory("it is a folder")
+        if isinstance(node, Written):
+            return self._hold(node, self.finding.writing.open(node), self._callers.name(tid), 0.0, True)
         asset = Asset(node.row.song, node.form, node.listed)
         if self.finding.version(asset) != node.version:
             # The kernel looks up again once, so what it finds has to stay: an mp3 that gave way is made anew,
@@ -224,7 +233,7 @@ class Filesystem:
                 (await self._open(asset)).close()
             raise Changed("the service has other bytes now")
         began, here = trio.current_time(), self._cached(asset)
-        if not here and self._callers.is_scanner(tid):
+        if not here and not node.form.startswith(Form.COVER) and self._callers.is_scanner(tid):
             self.usage.refuse(self._callers.name(tid))
             raise ScannerRefused("indexers are served what is in the cache only")
         shown = self.sizing.size(node)
@@ -236,10 +245,14 @@ class Filesystem:
         if shown != (opened.size, True) or inode in self.sizing.guessed:
             self.sizing.guessed.discard(inode)
             self.resized(inode)
-        handle, self._next = self._next, self._next + 1
         took = trio.current_time() - began
-        self._handles[handle] = Handle(node, opened, self._callers.name(tid), took, here)
+        handle = self._hold(node, opened, self._callers.name(tid), took, here)
         self._following.opened(handle, node, opened.size, tid)
+        return handle
+
+    def _hold(self, file: File | Written, opened: Opened, program: str, took: float, here: bool) -> int:
+        handle, self._next = self._next, self._next + 1
+        self._handles[handle] = Handle(file, opened, program, took, here)
         return handle
 
     async def _open(self, asset: Asset) -> Opened:
@@ -288,7 +301,7 @@ class Filesystem:
         """Every open file."""
         return self._handles.values()
 
-    def file_of(self, handle: int) -> File:
+    def file_of(self, handle: int) -> File | Written:
         """Say which file a handle was opened for."""
         return self._handle(handle).file
 

@@ -20,8 +20,10 @@ from musicfs.content import Asset, Content
 from musicfs.content.archive import Archives
 from musicfs.core import tree
 from musicfs.core.census import stem_of
+from musicfs.core.sheets import picture
 from musicfs.core.tree import Entry, File, Folder, Node
 from musicfs.errors import NoSuchEntry, NotADirectory, NotFinished
+from musicfs.filesystem.writing import Writing
 from musicfs.flights import Flights
 from musicfs.model import Form, SongRow, State
 
@@ -38,6 +40,7 @@ class Finding:
     ) -> None:
         self._catalog, self._content, self._archives, self._deadline = catalog, content, archives, deadline
         self._flights: Flights[SongRow] = Flights(nursery, most=_WAITERS, remember=1.0)
+        self.writing = Writing(catalog)
         self._listed: dict[tree.Path, tuple[int, list[Entry]]] = {}
 
     @property
@@ -55,7 +58,7 @@ class Finding:
         """
         node: Node = Folder(())
         for name in names:
-            if isinstance(node, File):
+            if not isinstance(node, Folder):
                 raise NotADirectory("it is a file")
             node = await self.find(node, name)
         return node
@@ -80,6 +83,8 @@ class Finding:
                 await self._known(("flowmusic", "tempolor"))
                 if (row := self._catalog.named(name)) is not None:
                     return Folder(("library", name), row)
+                if (playlist := self.writing.playlist(name)) is not None:
+                    return playlist
             case _:
                 for entry in await self.entries(folder, ASK):
                     if entry.name == name:
@@ -120,6 +125,13 @@ class Finding:
             if not (provider.free(row.song, form) and self._content.hidden(Asset(row.song, form)))
         )
 
+    def shown(self, row: SongRow) -> tuple[str, ...]:
+        """Say which forms a song's folder in `library/` lists: its cover too."""
+        form = picture(row.song)
+        if not row.listed or form is None or self._content.hidden(Asset(row.song, form)):
+            return self.forms(row)
+        return (*self.forms(row), form)
+
     async def _find_job(self, name: str) -> Node:
         row = self._catalog.row("tempolor", name)
         if row is None and (asked := await self._ask_for("tempolor", name)) is not None:
@@ -159,7 +171,7 @@ class Finding:
         if len(path) == 1:
             services = ("flowmusic", "tempolor") if path[0] == "library" else path
             await self._known(services, self._deadline)
-            return self.top(path)
+            return self.top(path) + (self.writing.playlists() if path[0] == "library" else [])
         if (row := folder.row) is not None and self.unseen(folder):
             limit = min(limit, self._deadline * _PART)
             await self._archives.directory(Asset(row.song, Form.STEMS, row.listed), limit)
@@ -174,7 +186,7 @@ class Finding:
             if path[0] == "tempolor":
                 return tree.job_files(folder)
             has_stems = row.song.service == "tempolor" or bool(self._catalog.stems(row))
-            return tree.song_files(folder, self.forms(row), has_stems)
+            return tree.song_files(folder, self.shown(row), has_stems, self.writing.sheets(row))
         if row.song.service == "flowmusic":
             return self._clip_stems(folder, row)
         directory = self._archives.seen(Asset(row.song, Form.STEMS, row.listed))
@@ -238,7 +250,7 @@ class Finding:
     def resolved(self, entry: Entry) -> Node:
         """Give an entry's node, with the version its file has now."""
         node = entry.node
-        if isinstance(node, Folder):
+        if isinstance(node, Folder | tree.Written):
             return node
         row, form = node if isinstance(node, tuple) else (node.row, node.form)
         now = self._version(row, form, row.listed)

@@ -10,22 +10,32 @@ What must always be true: it only tells; nobody waits for it. It refuses to touc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from musicfs.catalog import Catalog
 from musicfs.content import Asset
 from musicfs.content.archive import Archives
 from musicfs.core import tree
+from musicfs.filesystem.writing import SHEETS
 from musicfs.model import Form, Key, SongRow
 
+COVERS = ("cover.jpg", "cover.png")
 _ABSENT = 1024  # names known not to exist: a desktop asks for a few a folder, and asks again
 
 
 class Notices:
     """What is told. `tell` takes a folder's inode and a name in it."""
 
-    def __init__(self, catalog: Catalog, archives: Archives, tell: Callable[[int, str], None]) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        archives: Archives,
+        tell: Callable[[int, str], None],
+        held: Callable[[int], bool] = lambda inode: True,
+        playlists: Sequence[str] = (),
+    ) -> None:
         self._catalog, self._archives, self._tell = catalog, archives, tell
+        self._held, self._playlists = held, playlists
         self._absent: dict[tuple[int, str], None] = {}
         """Names that the kernel may believe not to exist, oldest first."""
 
@@ -40,6 +50,16 @@ class Notices:
         absent, self._absent = self._absent, {}
         for parent, name in absent:
             self._tell(parent, name)
+        for name in self._playlists:
+            self._tell(tree.folder_inode(("library",)), name)
+
+    def told(self, row: SongRow) -> None:
+        """Have it look up again what is written of a song, whose facts have changed, and its cover."""
+        folder = tree.folder_inode(("library", row.name)) if row.name is not None else 0
+        # Of a folder that the kernel does not hold it knows no name: ten thousand songs may change at a time.
+        if self._held(folder):
+            for name in (*SHEETS, *COVERS):
+                self._tell(folder, name)
 
     def left(self, row: SongRow) -> None:
         """Have it let go of a song; a stem's sisters may be called otherwise from now on."""

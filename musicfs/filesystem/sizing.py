@@ -22,7 +22,7 @@ from cachetools import TTLCache
 from musicfs.catalog import Catalog
 from musicfs.content import Asset, Content
 from musicfs.content.archive import Archives
-from musicfs.core.tree import File, Folder, Node
+from musicfs.core.tree import File, Folder, Node, Written
 from musicfs.errors import MusicfsError
 from musicfs.filesystem.finding import ASK, Finding
 from musicfs.model import Form
@@ -79,6 +79,8 @@ class Sizing:
             # A folder of a song cannot change; the others' times do, and cost nothing to ask again.
             steady = STEADY if node.row is not None else 1.0
             return Attributes(node.inode, True, 4096, self._folder_mtime(node), 1, STEADY, steady)
+        if isinstance(node, Written):
+            return Attributes(node.inode, False, node.size, node.mtime_ns, 1, STEADY, STEADY)
         size, exact = self.size(node)
         inode, believed = node.inode, STEADY
         if not exact:
@@ -149,6 +151,8 @@ class Sizing:
         facts = self._content.facts(asset)
         if facts.exact or facts.one_pass:
             return False
+        if file.form.startswith(Form.COVER):
+            return self._measure_minted  # a picture is asked for when somebody opens it
         return provider.free(file.row.song, file.form) or self._measure_minted
 
     async def _measure_one(self, file: File, inode: int, first: bool) -> None:

@@ -135,7 +135,7 @@ class Walks:
             found = self._node(entry)
             if isinstance(found, File):
                 yield found
-            elif walk.deep:
+            elif walk.deep and isinstance(found, Folder):
                 yield from self._files(found, walk)
 
     def _place(self, walk: Walk, entries: list[Entry], node: File | Folder, name: str) -> int | None:
@@ -154,7 +154,7 @@ class Walks:
             found = self._node(entry)
             if isinstance(found, File):
                 yield found
-            else:
+            elif isinstance(found, Folder):
                 yield from self._files(found, walk)
 
     def _in_order(self, folder: Folder, order: Order) -> list[Entry]:
@@ -180,11 +180,11 @@ class Walks:
         return _key(order, entry, self._node(entry) if order is Order.NUMBER else entry.node)
 
 
-def _key(order: Order, entry: Entry, node: File | Folder | tuple[SongRow, str]) -> tuple[int, bytes]:
+def _key(order: Order, entry: Entry, node: Node | tuple[SongRow, str]) -> tuple[int, bytes]:
     """Give what an entry is sorted by; only numbers need the node itself."""
     if order is Order.PLACE:
         return entry.place, b""
     if order is Order.NAME:
         return int(isinstance(node, Folder)), os.fsencode(entry.name)
-    assert isinstance(node, File | Folder)
+    assert not isinstance(node, tuple)
     return node.inode, b""

@@ -6,8 +6,9 @@ wav lie in a public bucket: by the URL a list or record carried, else by the cli
 URL.
 
 Odd: the list may or may not carry URLs (§2.2, both readings are served); titles, lyrics, durations and
-images may be null; a clip has no record of its own, so a full clip id is taken at its word and checked at
-`open`. Pages overlap by one record, so that a list that shifted between two pages is noticed.
+images may be null; only a job's record tells the times of the lyrics, the prompt and the date; a clip has no
+record of its own, so a full clip id is taken at its word and checked at `open`. Pages overlap by one record,
+so that a list that shifted between two pages is noticed.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from musicfs.core.answers import LONGEST, TITLE, accounts_of, check, decode
+from musicfs.core.answers import LONGEST, TITLE, accounts_of, check, decode, picture, told, words
+from musicfs.core.sheets import TIMES, Sheet, pack
 from musicfs.errors import Misbehaved, NotFinished, Withdrawn
 from musicfs.model import NO_URLS, Account, Conversation, Form, Locator, Page, Provider, Request, Song
+from musicfs.providers.covers import cover
 
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 # Parsed from both ends: the e-mail address between may hold '-', '+' and '.' (upstream-api.md §2.1).
@@ -40,6 +43,9 @@ class _Clip(msgspec.Struct, gc=False):
     created_at: str | None = None
     audio_url: str | None = None
     wav_url: str | None = None
+    image_url: msgspec.Raw = msgspec.Raw()
+    lyrics: msgspec.Raw = msgspec.Raw()
+    lyrics_timing: msgspec.Raw = msgspec.Raw()
 
 
 class _List(msgspec.Struct):
@@ -54,6 +60,11 @@ class _Entry(msgspec.Struct):
 class _Job(msgspec.Struct):
     status: str
     clips: list[msgspec.Raw] | None = None
+    request: msgspec.Raw = msgspec.Raw()
+
+
+class _Asked(msgspec.Struct):
+    prompt: msgspec.Raw = msgspec.Raw()
 
 
 class FlowMusic:
@@ -106,7 +117,7 @@ class FlowMusic:
         if job.status == "failed":
             raise Withdrawn("the job failed, there is no song")
         for raw in (job.clips or [])[:1]:
-            song = _song(raw, "")
+            song = _song(raw, "", told(job.request, _Asked))
             if song is None:
                 raise Misbehaved("the job's clip has no readable id")
             return song
@@ -126,12 +137,14 @@ class FlowMusic:
         return Song(self.slug, matched[1].lower(), name) if matched else None
 
     def free(self, song: Song, form: str) -> bool:
-        """Know that m4a and wav are public."""
+        """Know that m4a, wav and covers are public."""
         return form != Form.MP3
 
     def locate(self, song: Song, form: str, now: float) -> Conversation[Locator]:
         """Say where the bytes are; nothing has to be asked."""
         yield from ()
+        if form.startswith(Form.COVER):
+            return cover(song, form)
         if form == Form.MP3:
             query = urlencode((("id", song.handle), ("format", "mp3")))
             return Locator(f"{_BASE}/music/download?{query}", authorised=True)
@@ -156,8 +169,8 @@ def _unread(read: list[Song | None]) -> int:
     return next((place for place, song in enumerate(reversed(read)) if song is not None), 0)
 
 
-def _song(raw: msgspec.Raw, account: str) -> Song | None:
-    """Read one clip; None if it cannot be read: one bad record never empties a folder."""
+def _song(raw: msgspec.Raw, account: str, asked: _Asked | None = None) -> Song | None:
+    """Read one clip, and what its job was asked for; None if it cannot: one bad record empties no folder."""
     try:
         clip = msgspec.json.decode(raw, type=_Clip, strict=False)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -175,6 +188,14 @@ def _song(raw: msgspec.Raw, account: str) -> Song | None:
         duration=clip.duration_s,
         created=_moment(clip.created_at),
         urls={form: url for form, url in offered if url and len(url) <= LONGEST} or NO_URLS,
+        cover=picture(clip.image_url),
+        sheet=pack(
+            Sheet(
+                lyrics=words(clip.lyrics),
+                timing=(told(clip.lyrics_timing, tuple[tuple[float, float], ...]) or ())[:TIMES],
+                prompt=words(asked.prompt) if asked is not None else None,
+            )
+        ),
     )
 
 

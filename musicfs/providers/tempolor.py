@@ -15,9 +15,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from musicfs.core.answers import LONGEST, TITLE, accounts_of, check, decode, says
+from musicfs.core.answers import LONGEST, TITLE, accounts_of, check, decode, picture, says, told, words
+from musicfs.core.sheets import Sheet, pack
 from musicfs.errors import BytesMissing, Misbehaved, NotFinished, Withdrawn
 from musicfs.model import Account, Conversation, Form, Locator, Page, Provider, Reply, Request, Song, State
+from musicfs.providers.covers import cover
 
 # The item id is opaque (§3.1): anything that can be a folder's name and has none of the id's own separators.
 # Controls and marks that turn a line of text round are no part of one: it is printed in lists and logs.
@@ -30,7 +32,17 @@ _BASE = "/v1/tempolor"
 
 
 class _Material(msgspec.Struct, gc=False):
-    dur: float | None = None
+    dur: msgspec.Raw = msgspec.Raw()
+    bpm: msgspec.Raw = msgspec.Raw()
+    key: msgspec.Raw = msgspec.Raw()
+    style: msgspec.Raw = msgspec.Raw()
+    mood: msgspec.Raw = msgspec.Raw()
+    otherInfo: msgspec.Raw = msgspec.Raw()
+
+
+class _Extended(msgspec.Struct, gc=False):
+    lyricsPrompt: msgspec.Raw = msgspec.Raw()
+    description: msgspec.Raw = msgspec.Raw()
 
 
 class _Record(msgspec.Struct, gc=False):
@@ -40,7 +52,9 @@ class _Record(msgspec.Struct, gc=False):
     status_final: bool | None = None
     createTime: float | None = None
     updateTime: float | None = None
+    cover: msgspec.Raw = msgspec.Raw()
     musicMaterial: msgspec.Raw = msgspec.Raw()
+    ltmMaterialExtendDto: msgspec.Raw = msgspec.Raw()
 
 
 class _List(msgspec.Struct):
@@ -110,8 +124,8 @@ class TemPolor:
         return None
 
     def free(self, song: Song, form: str) -> bool:
-        """Know that every form needs a link."""
-        return False
+        """Know that every form needs a link, but for covers."""
+        return form.startswith(Form.COVER)
 
     def locate(self, song: Song, form: str, now: float) -> Conversation[Locator]:
         """Mint a link (§3.4).
@@ -121,6 +135,8 @@ class TemPolor:
             Withdrawn: the job failed.
             BytesMissing: 404 or 410 long after it was completed; of stems, 400 too.
         """
+        if form.startswith(Form.COVER):
+            return cover(song, form)
         path = f"{_BASE}/music/download/{song.handle}"
         reply = yield Request(path, (("file_format", form),), kind="mint")
         if reply.status == 400 and says(reply, "not completed"):
@@ -180,16 +196,32 @@ def _song(raw: msgspec.Raw, account: str) -> Song | None:
     ident = _ident(record.job_id)
     if ident is None or len(record.job_id) > LONGEST:
         return None
+    material = told(record.musicMaterial, _Material) or _Material()
     return Song(
         "tempolor",
         ident,
         record.job_id,
         account,
         title=record.titleEn and record.titleEn[:TITLE],
-        duration=_seconds(record.musicMaterial),
+        duration=told(material.dur, float),
         created=_moment(record.createTime),
         updated=_moment(record.updateTime),
         state=_state(record),
+        cover=picture(record.cover),
+        sheet=pack(_sheet(material, told(record.ltmMaterialExtendDto, _Extended) or _Extended())),
+    )
+
+
+def _sheet(material: _Material, extended: _Extended) -> Sheet:
+    bpm = told(material.bpm, float)
+    return Sheet(
+        lyrics=words(extended.lyricsPrompt),
+        prompt=words(material.otherInfo),
+        description=words(extended.description),
+        style=words(material.style),
+        mood=words(material.mood),
+        key=(words(material.key) or "").replace(":", " ") or None,  # `F:minor` (§3.3)
+        bpm=bpm if bpm and bpm > 0 else None,
     )
 
 
@@ -199,13 +231,6 @@ def _state(record: _Record) -> State:
     if record.status in (_COMPLETED, None) or record.status_final:
         return State.READY
     return State.UNFINISHED
-
-
-def _seconds(raw: msgspec.Raw) -> float | None:
-    try:
-        return msgspec.json.decode(raw, type=_Material, strict=False).dur if raw else None
-    except msgspec.MsgspecError:
-        return None
 
 
 def _moment(milliseconds: float | None) -> float | None:

@@ -15,7 +15,7 @@ from typing import Any
 import trio
 
 import musicfs
-from musicfs.core.tree import File
+from musicfs.core.tree import File, Written
 from musicfs.filesystem import Filesystem, title
 from musicfs.model import Form, Key
 from musicfs.providers import NAMES
@@ -135,8 +135,10 @@ class Status:
         }
 
 
-def _reads(file: File, key: Key) -> bool:
+def _reads(file: File | Written, key: Key) -> bool:
     """Tell whether a file's bytes are, or are a part of, an object's."""
+    if isinstance(file, Written):
+        return False
     song = file.row.song
     if (song.service, song.ident) != (key.service, key.ident):
         return False

@@ -16,7 +16,7 @@ import trio
 
 from musicfs.content import Asset
 from musicfs.content.links import Links
-from musicfs.core.tree import File, Folder, Node
+from musicfs.core.tree import File, Folder, Node, Written
 from musicfs.errors import MusicfsError, Throttled, TooSlow, Unreachable
 from musicfs.filesystem import Filesystem, title
 from musicfs.model import Form, Song
@@ -49,6 +49,14 @@ class Why:
 
     def explain(self, node: Node) -> dict[str, Any]:
         """Explain a node, asking nobody."""
+        if isinstance(node, Written):
+            about = "of the songs that are listed" if node.row is None else f"of {_named(node.row.song)}"
+            return {
+                "what": f"what musicfs wrote itself {about}",
+                "state": "always here",
+                "detail": f"{node.size} bytes (exact)",
+                "source": "comes from the listing alone, with no request",
+            }
         return self._file(node) if isinstance(node, File) else self._folder(node)
 
     def marks(self, node: Node) -> Mapping[str, str]:
@@ -100,7 +108,8 @@ class Why:
             what = f"the stem {asset.member!r} of {_named(song)}"
             told = self._files.archives.explain(asset)
         else:
-            what = f"the {file.form} of {_named(song)}"
+            form = "cover" if file.form.startswith(Form.COVER) else file.form
+            what = f"the {form} of {_named(song)}"
             told = self._files.content.explain(asset)
         failure: MusicfsError | None = told.pop("failure")
         exact = "exact" if told["exact"] else "an estimate until it is opened"
@@ -130,6 +139,8 @@ class Why:
         host = urlsplit(place.url).hostname
         if place.minted:
             return f"comes from {host}, by a link of {service}'s, as it is read"
+        if asset.form.startswith(Form.COVER):
+            return f"comes from {host}, when it is opened"
         return f"comes from the public bucket at {host}, as it is read"
 
     def _advice(self, asset: Asset, incomplete: bool) -> str:

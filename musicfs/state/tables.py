@@ -107,7 +107,9 @@ def song_values(row: SongRow) -> tuple[Any, ...]:
     song = row.song
     # A URL with a query may be signed, and a signed one is a secret that soon is worth nothing.
     urls = {form: url for form, url in song.urls.items() if "?" not in url}
-    facts = msgspec.json.encode(msgspec.structs.replace(song, urls=urls) if urls != song.urls else song)
+    if urls != song.urls or "?" in (song.cover or ""):
+        song = msgspec.structs.replace(song, urls=urls, cover=song.cover and song.cover.partition("?")[0])
+    facts = msgspec.json.encode(song)
     return (
         row.birth,
         song.service,
@@ -139,6 +141,8 @@ def _song_of(service: str, ident: str, facts: bytes) -> Song:
             song.updated,
             song.state,
             song.urls,
+            song.cover,
+            song.sheet,
         )
     except (msgspec.MsgspecError, ValueError):  # msgspec lets a UnicodeDecodeError out as it is.
         # Its name and times are worth more than what the next listing tells again.

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import trio
 
-from musicfs.core.tree import Entry, File, Folder, Node
+from musicfs.core.tree import Entry, File, Folder, Node, Written
 from musicfs.errors import MusicfsError, NoSuchEntry, NotADirectory
 
 _PATTERN = re.compile(r"[*?\[]")
@@ -57,9 +57,9 @@ async def _matching(
         await _below(tree, above, node, take)
         return
     try:
-        if isinstance(node, File):
+        if not isinstance(node, Folder):
             raise NotADirectory("it is a file")
-        branches = await _branches(tree, node, names[0])
+        branches = await _branches(tree, node, names[0], deeper=len(names) > 1)
     except MusicfsError as failed:
         take((_joined(above, *names), failed))
         return
@@ -67,14 +67,16 @@ async def _matching(
         await _matching(tree, _joined(above, called), branch, names[1:], take)
 
 
-async def _branches(tree: Finds, folder: Folder, name: str) -> list[tuple[str, Node]]:
+async def _branches(tree: Finds, folder: Folder, name: str, deeper: bool) -> list[tuple[str, Node]]:
+    """Give what a name or a pattern stands for; `deeper`: a pattern means folders, as it does in a shell."""
     try:
         return [(name, await tree.find(folder, name))]
     except NoSuchEntry:
         if not _PATTERN.search(name):
             raise
     entries = await tree.entries(folder, _PATIENCE)
-    found = [(each.name, tree.resolved(each)) for each in entries if fnmatchcase(each.name, name)]
+    fitting = [(each.name, tree.resolved(each)) for each in entries if fnmatchcase(each.name, name)]
+    found = [(called, node) for called, node in fitting if isinstance(node, Folder) or not deeper]
     if not found:
         raise NoSuchEntry("no name fits this pattern")
     return found
@@ -85,6 +87,8 @@ async def _below(tree: Finds, path: str, node: Node, take: Callable[[Found], Non
     if isinstance(node, File):
         take((path, node))
         return
+    if isinstance(node, Written):
+        return  # it is always here
     try:
         entries = await tree.entries(node, _PATIENCE)
     except MusicfsError as failed:

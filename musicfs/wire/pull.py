@@ -22,7 +22,7 @@ import httpx
 import trio
 
 from musicfs.core.answers import failure
-from musicfs.core.sniff import refuse_text
+from musicfs.core.sniff import refuse
 from musicfs.errors import (
     BytesMissing,
     LinkDead,
@@ -182,8 +182,8 @@ class Puller:
                 continue
             pace.came(len(data), trio.current_time())
             if first:
-                if head.start == 0 and (why := refuse_text(data[:512], form)):
-                    raise Rejected(f"the answer is not audio: {why}")
+                if head.start == 0 and (why := refuse(data[:512], form)):
+                    raise Rejected(f"the answer is not what was asked for: {why}")
                 sink.begin(head)
                 first = False
             self._note("bytes", len(data))

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicfs.core.sniff import HEAD, refuse_text
+from musicfs.core.sniff import HEAD, refuse, refuse_text
 
+COVER = "cover-0a1b2c3d.jpg"
 LAW = settings(max_examples=150, deadline=None)
 
 
@@ -98,3 +99,25 @@ def test_any_bytes_get_an_answer(head: bytes, form: str) -> None:
     """No input raises, and a refusal is a sentence's worth of words that names the form."""
     why = refuse_text(head, form)
     assert why is None or why.endswith(f"instead of {form}")
+
+
+@pytest.mark.parametrize(
+    "head", [b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n....", b"GIF89a", b"RIFF\x01\x02\x03\x04WEBPVP8"]
+)
+def test_a_cover_begins_like_a_picture(head: bytes) -> None:
+    """JPEG, PNG, GIF and WebP are let through as covers, cut anywhere."""
+    assert all(refuse(head[:length], COVER) is None for length in range(1, len(head)))
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"<svg>", b"MZ\x90", b"ID3\x04", b"RIFF\x01\x02\x03\x04WAVE", b"\x1aE"]
+)
+def test_what_is_no_picture_is_refused_as_a_cover(head: bytes) -> None:
+    """A cover that is anything else is refused, also what would pass for audio."""
+    assert refuse(head, COVER) == f"no picture came for {COVER}"
+
+
+def test_audio_is_looked_at_as_audio() -> None:
+    """Forms that are no covers are judged by what text is."""
+    assert refuse(b"\xff\xfb\x90\x64", "mp3") is None
+    assert refuse(b"<html>", "mp3") == "an HTML or XML page came instead of mp3"

@@ -21,7 +21,7 @@ from tests.faults.bends import BENDS
 from tests.faults.reading import FIGURES
 from tests.faults.servers import BROKEN, BUSY, LATE, REDIRECTS, STATUSES
 from tests.faults.stage import Stage, staged
-from tests.mounted.mounting import run, until
+from tests.mounted.mounting import PLAYLISTS, run, until
 
 RATE = 20.0  # a listing is stale after a twentieth of a second here, and asked again behind whoever looks
 FOLDERS = ("flowmusic", "tempolor", "library")
@@ -119,7 +119,8 @@ def _names(service: Service) -> dict[str, set[str]]:
         "flowmusic": {f"{clip.uuid}.mp3" for clip in service.flow.clips},
         "tempolor": {job.item for job in service.tempolor.jobs},
         "library": {str(clip.title) for clip in service.flow.clips}
-        | {str(job.title) for job in service.tempolor.jobs},
+        | {str(job.title) for job in service.tempolor.jobs}
+        | PLAYLISTS,
     }
 
 

@@ -58,6 +58,10 @@ async def test_the_tree_is_as_drawn(tmp_path: Path, autojump_clock: trio.testing
             "Harbour Lights.mp3",
             "Harbour Lights.m4a",
             "Harbour Lights.wav",
+            "cover.jpg",
+            "lyrics.txt",
+            "lyrics.lrc",
+            "info.json",
         ]
         assert "Harbour Lights" in await mounted.names("library")
         assert made.counts["mint"] == made.counts["mp3"] == made.counts["range"] == 0

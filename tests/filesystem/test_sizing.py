@@ -205,7 +205,7 @@ async def test_a_walk_is_measured_ahead(tmp_path: Path, autojump_clock: trio.tes
         made.add_clip(ADA, f"Song {number:02}", 1.0)
     made.twist(role=Role.BUCKET, first_byte=0.4)
     async with living(made, tmp_path) as mounted:
-        names = await mounted.names("library")
+        names = [name for name in await mounted.names("library") if not name.endswith(".m3u8")]
         began = trio.current_time()
         for name in names:
             for form in ("m4a", "wav"):

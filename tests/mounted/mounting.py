@@ -34,6 +34,9 @@ STEP = 0.05  # seconds between two looks
 SECRETS = (DEMO_TOKEN, "auth_key=", "X-Goog-Signature", "Bearer ", "@example.")
 """The token, signed queries, and the e-mail addresses of the tests."""
 
+PLAYLISTS = {"All.m3u8", "Flow Music.m3u8", "TemPolor.m3u8"}
+"""What is written into `library/` beside the songs."""
+
 MOUNTS: list[Mount] = []
 """Every mount that is in use, for `conftest.py` to look at after each test."""
 
@@ -157,6 +160,10 @@ class Mount:
     def listed(self, *names: str) -> set[str]:
         """Give the names in a folder of the mount."""
         return set(os.listdir(self.path.joinpath(*names)))
+
+    def songs(self) -> set[str]:
+        """Give the songs' folders in `library/`, without the playlists beside them."""
+        return {name for name in self.listed("library") if not name.endswith(".m3u8")}
 
     # The log -------------------------------------------------------------------------------------------
 

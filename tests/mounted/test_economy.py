@@ -16,7 +16,7 @@ import pytest
 from musicfs import host
 from musicfs.demo import Role, Service, archive_of, big_zip, wav_of_size, zip_of
 from musicfs.demo.archive import Member
-from tests.mounted.mounting import Mount, done, mounted, run, sha256, until
+from tests.mounted.mounting import PLAYLISTS, Mount, done, mounted, run, sha256, until
 
 MIB = 1024 * 1024
 BIG = big_zip(160_000_000)
@@ -70,7 +70,7 @@ def test_ls_flowmusic(mount: Mount, service: Service) -> None:
 def test_ls_library_and_tempolor(mount: Mount, service: Service) -> None:
     """`ls -l library/* tempolor/*` costs no mint and no download: at most one byte of each public file."""
     folders = sorted(glob.glob(f"{mount.path}/library/*") + glob.glob(f"{mount.path}/tempolor/*"))
-    assert len(folders) == 6 + 9 + 9
+    assert len(folders) == 6 + 9 + len(PLAYLISTS) + 9
     done(["ls", "-l", *folders])
     asked = paid(service)
     assert set(asked) <= {"range"}
@@ -173,7 +173,7 @@ def test_middle_of_a_deflated_stem(mount: Mount, service: Service) -> None:
 
 def test_names_that_do_not_exist(mount: Mount, service: Service) -> None:
     """The names that players and file managers probe for cost nothing, wherever they are asked."""
-    song = next(iter(mount.listed("library")))
+    song = next(iter(mount.songs()))
     for folder in (
         "",
         "flowmusic",

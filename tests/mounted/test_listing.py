@@ -137,7 +137,7 @@ def test_two_accounts_on_each(service: Service, tmp_path: Path) -> None:
         jobs = done(["ls", "-U", mount.path / "tempolor"]).split()
         assert sorted(clips) == sorted(f"{clip.uuid}.mp3" for clip in service.flow.clips)
         assert sorted(jobs) == sorted(job.item for job in service.tempolor.jobs)
-        assert len(mount.listed("library")) == 331 + 66
+        assert len(mount.songs()) == 331 + 66
 
 
 def test_broken_account_hides_nothing(service: Service, tmp_path: Path) -> None:

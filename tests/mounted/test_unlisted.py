@@ -67,7 +67,7 @@ def test_stem_clips(service: Service, tmp_path: Path) -> None:
     stems = service.flow.add_stems(song)
     with mounted(service, tmp_path) as mount:
         assert len(mount.listed("flowmusic")) == 5
-        assert mount.listed("library") == {"Night Drive"}
+        assert mount.songs() == {"Night Drive"}
         assert mount.listed("library", "Night Drive", "stems") == {
             f"{name}.mp3" for name in ("drums", "bass", "vocals", "other")
         }

@@ -218,3 +218,30 @@ def test_what_was_saved_survives_a_kill(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     with State(tmp_path) as state:
         assert state.mark("word") == "kept"
+
+
+@pytest.mark.trio
+async def test_covers_and_sheets_come_back_without_what_signs_them(tmp_path: Path) -> None:
+    """A song's cover and sheet are kept; the query of a cover's URL, which may sign it, is not."""
+    song = Song(
+        "tempolor", "a1", "h", cover="https://c.example/a.png?auth_key=secret", sheet=b"\x00\xffpacked"
+    )
+    with State(tmp_path) as state:
+        await state.save_songs([SongRow(song=song, mtime_ns=1)])
+    with State(tmp_path) as state:
+        (row,) = state.songs()
+    assert (row.song.cover, row.song.sheet) == ("https://c.example/a.png", b"\x00\xffpacked")
+
+
+@pytest.mark.trio
+async def test_facts_of_an_older_musicfs_are_read(tmp_path: Path) -> None:
+    """A state that knows neither covers nor sheets opens, and its songs have none until they are listed."""
+    with State(tmp_path) as state:
+        await state.save_songs([SongRow(song=Song("tempolor", "a1", "h"), mtime_ns=1, name="Tide")])
+    facts = b'{"service":"tempolor","ident":"a1","handle":"h","title":"Tide","duration":12.5}'
+    with closing(sqlite3.connect(tmp_path / "state.db")) as base, base:
+        base.execute("UPDATE songs SET facts = ?", (facts,))
+    with State(tmp_path) as state:
+        (row,) = state.songs()
+    assert (row.song.title, row.song.duration, row.song.cover, row.song.sheet) == ("Tide", 12.5, None, b"")
+    assert row.name == "Tide"
