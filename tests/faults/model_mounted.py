@@ -24,6 +24,7 @@ from tests.mounted.mounting import Mount, mounted, until
 from tests.trust.witness import errors, taken
 
 SLACK = 16 * 1024  # bytes: the page that a map which is being begun may take beyond its promise
+REMEMBERED = 1.2  # seconds after which a failure is not told again
 BELIEVED = 5.3  # seconds after which no answer of a byte server is believed any more
 
 
@@ -107,7 +108,7 @@ class OnKernel:
 
     def wait(self, seconds: float) -> None:
         """Let time pass, as little of it as has a meaning here."""
-        time.sleep(BELIEVED if seconds == 6.0 else min(seconds, 0.3))
+        time.sleep({6.0: BELIEVED, 2.0: REMEMBERED}.get(seconds, min(seconds, 0.3)))
 
     def refresh(self) -> None:
         """Look until all that the service has is shown."""
