@@ -96,7 +96,7 @@ class Blob:
         self.failed_at = 0.0
         """When that was, on trio's clock."""
         self.wary_until = 0.0
-        """Until when the disk is not trusted with another pass: one was lost there, on trio's clock."""
+        """Until when the disk is not trusted with another pass (one was lost, and none read since)."""
         self.wanted = False
         """What was here before was pinned: so is what comes, as soon as it has a place."""
         self.gone = False
@@ -142,7 +142,10 @@ class Blob:
             return None
         entry = self.entry
         if entry is not None and (entry.whole or (self.one_pass and span.stop <= entry.watermark)):
-            return entry.read(span)
+            data = entry.read(span)
+            if entry.whole:
+                self.wary_until = 0.0  # The disk gives what it was given: the next loss is the first again.
+            return data
         if self.one_pass:
             return None
         pieces: list[bytes | memoryview] = []

@@ -480,3 +480,24 @@ async def test_a_failure_is_remembered_and_heals(
         assert house.memo.known(MP3.key) == Known()
         await trio.sleep(1.1)
         assert await read_anew(house) == SONG
+
+
+# Damage -------------------------------------------------------------------------------------------------
+
+
+def _zero(folder: Path) -> None:
+    for path in folder.rglob("*.data"):
+        path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.expected_log("was damaged and is fetched again")
+@pytest.mark.trio
+async def test_damage_again_is_mended_again(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """What was lost, came again and was read from the disk may be lost at once: that disk is not sick."""
+    async with housed(tmp_path) as house:
+        house.put(MP3, Thing(SONG))
+        for _ in range(4):
+            assert await read_anew(house) == SONG
+            await trio.testing.wait_all_tasks_blocked()
+            assert await read_anew(house) == SONG
+            _zero(tmp_path)
