@@ -28,9 +28,12 @@ _STATUS = 512  # bytes; `Tgid:` is the fourth line, behind the name's 64 at most
 class Callers:
     """The programs that ask."""
 
-    def __init__(self, scanners: Collection[str], proc: Path = Path("/proc")) -> None:
-        """Take the basenames of the executables that count as scanners."""
+    def __init__(
+        self, scanners: Collection[str], proc: Path = Path("/proc"), media_servers: Collection[str] = ()
+    ) -> None:
+        """Take the basenames of the executables that count as scanners, and as media servers."""
         self._scanners = frozenset(scanners) - {UNKNOWN}
+        self._media_servers = frozenset(media_servers) - {UNKNOWN}
         self._proc = os.fspath(proc)
 
     def name(self, tid: int) -> str:
@@ -46,6 +49,10 @@ class Callers:
     def is_scanner(self, tid: int) -> bool:
         """Say whether an indexer or thumbnailer is asking."""
         return self.name(tid) in self._scanners
+
+    def is_media_server(self, tid: int) -> bool:
+        """Say whether a program asks that may scan, by heads and tails."""
+        return bool(self._media_servers) and self.name(tid) in self._media_servers
 
     def process(self, tid: int) -> int:
         """Say which process a thread belongs to; the thread itself where that cannot be seen."""

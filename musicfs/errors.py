@@ -13,6 +13,7 @@ translated, with `raise … from`, at the door it came in by.
     ├─ StillListed            EBUSY    asked to forget what a service still has; never reaches the kernel
     ├─ Crowded                EBUSY    too many are already waiting for the same answer
     ├─ ScannerRefused         EACCES   an indexer asked for what is not in the cache
+    │  └─ ScanRefused         EACCES   a media server asked for more than a scan may have
     ├─ Changed                ESTALE   the version is gone: the service has other bytes now
     ├─ BadArchive             EIO      a stems ZIP that cannot be read
     ├─ UpstreamError          EIO      what a service did to us
@@ -110,6 +111,12 @@ class ScannerRefused(MusicfsError):
     errno = errno.EACCES
     level = logging.DEBUG
     remedy = "Play or copy the song once, or take the program off the `scanners` setting."
+
+
+class ScanRefused(ScannerRefused):
+    """A media server asked for more than heads and tails, or for more of them than a day has."""
+
+    remedy = "Warm what it should play (musicfs warm), raise `media_budget`, or take it off `media_servers`."
 
 
 class Changed(MusicfsError):

@@ -32,7 +32,7 @@ from musicfs.content.archive import Archives
 from musicfs.content.links import Links
 from musicfs.control import server as control_server
 from musicfs.daybook import Daybook
-from musicfs.filesystem import Filesystem
+from musicfs.filesystem import Budget, Filesystem
 from musicfs.ledger import Ledger
 from musicfs.report import Failures, Report, Status, Why
 from musicfs.state import State
@@ -143,10 +143,11 @@ class _House:
             catalog,
             content,
             archives,
-            Callers(settings.scanners),
+            Callers(settings.scanners, media_servers=settings.media_servers),
             settings.deadline,
             measure_minted=settings.sizes == "exact",
             room=self._takes,
+            budget=Budget(settings.media_budget, wire.tally.note, lambda: wire.tally.today[1]),
         )
 
     async def live(self, paths: Paths, mountpoint: Path, nursery: trio.Nursery) -> None:

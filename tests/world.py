@@ -569,10 +569,15 @@ class Programs:
 
     def __init__(self) -> None:
         self.scanners: set[int] = set()
+        self.media_servers: set[int] = set()
 
     def is_scanner(self, tid: int) -> bool:
         """Tell whether a thread is one of them."""
         return tid in self.scanners
+
+    def is_media_server(self, tid: int) -> bool:
+        """Tell whether a thread is a media server's."""
+        return tid in self.media_servers
 
     def name(self, tid: int) -> str:
         """Name the program of a thread."""

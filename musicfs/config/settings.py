@@ -114,6 +114,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     entry, because where they exist the kernel asks for them (and for ACLs) every time."""
     scanners: Words = SCANNERS
     """Basenames of executables that start no download."""
+    media_servers: Words = ()
+    """Basenames of executables that may scan: of what is not cached they get head and tail."""
+    media_budget: Size = GIB
+    """Bytes that all of them together may have fetched in a day."""
     token_file: Place | None = None
     """Where the token is kept; else in the config folder."""
     token_command: Words | None = None
@@ -320,5 +324,7 @@ _READERS: Mapping[str, Callable[[object, _Layer], object]] = {
     "keep_free": _read_size,
     "umask": _read_umask,
     "scanners": _read_names,
+    "media_servers": _read_names,
+    "media_budget": _read_size,
     "token_command": _read_command,
 }

@@ -314,6 +314,10 @@ class BlobReader:
         """Which version its bytes are of."""
         return self._blob.version
 
+    def missing(self, span: Span) -> int:
+        """Count the bytes, in whole blocks, that a read of `span` would have fetched."""
+        return sum(BLOCK for block in blocks_of(clip(span, self.size)) if not self._blob.holds(block))
+
     async def read(self, span: Span) -> bytes | memoryview:
         """Give exactly the bytes of `span`, clipped to the file."""
         return await self._content.read(self._blob, span, self.size, self.ahead)

@@ -29,12 +29,14 @@ from musicfs.errors import (
     NoSuchEntry,
     NotADirectory,
     ScannerRefused,
+    ScanRefused,
     UnknownHandle,
     Withdrawn,
 )
 from musicfs.filesystem.finding import Finding
 from musicfs.filesystem.following import Following
 from musicfs.filesystem.notices import Notices
+from musicfs.filesystem.scanning import Budget
 from musicfs.filesystem.sizing import Attributes, Sizing
 from musicfs.filesystem.usage import Usage
 from musicfs.filesystem.walks import Walks
@@ -52,6 +54,10 @@ class Asks(Protocol):
 
     def name(self, tid: int) -> str:
         """Say which program a thread belongs to, or `?`."""
+        ...
+
+    def is_media_server(self, tid: int) -> bool:
+        """Tell whether a thread belongs to a program that may scan, by heads and tails."""
         ...
 
     def process(self, tid: int) -> int:
@@ -88,8 +94,11 @@ class Filesystem:
         measure_minted: bool,
         resized: Callable[[int], None] = lambda inode: None,
         room: Callable[[], int] = lambda: 0,
+        budget: Budget | None = None,
     ) -> None:
-        """Put the rooms together; `room` says how many bytes the cache can take for what comes next."""
+        """Put the rooms together; `room` says how many bytes the cache can take for what comes next,
+        `budget` what media servers may have fetched."""
+        self._budget = budget or Budget(0)
         self.catalog, self.content, self.archives = catalog, content, archives
         self.finding = Finding(nursery, catalog, content, archives, deadline)
         self.sizing = Sizing(nursery, catalog, content, archives, self.finding, measure_minted)
@@ -236,9 +245,12 @@ class Filesystem:
         if not here and not node.form.startswith(Form.COVER) and self._callers.is_scanner(tid):
             self.usage.refuse(self._callers.name(tid))
             raise ScannerRefused("indexers are served what is in the cache only")
+        scans = not here and self._callers.is_media_server(tid)
         shown = self.sizing.size(node)
+        if scans:
+            tid = self._admit(asset, tid)
         self._following.opening(node, tid)
-        opened = await self._open(asset)
+        opened = await self._open(asset, self._budget if scans else None)
         if opened.version != node.version:
             opened.close()
             raise Changed("the service has other bytes now")
@@ -255,8 +267,19 @@ class Filesystem:
         self._handles[handle] = Handle(file, opened, program, took, here)
         return handle
 
-    async def _open(self, asset: Asset) -> Opened:
+    def _admit(self, asset: Asset, tid: int) -> int:
+        """Let a media server in, if a scan may have of this file; nobody follows it: it gets no thread."""
         try:
+            self._budget.admit(asset, self.content.facts(asset))
+        except ScanRefused:
+            self.usage.refuse(self._callers.name(tid))
+            raise
+        return 0
+
+    async def _open(self, asset: Asset, budget: Budget | None = None) -> Opened:
+        try:
+            if budget is not None:
+                return await budget.open(self.content, asset)
             if asset.member is not None:
                 return await self.archives.open(asset)
             return await self.content.open(asset)

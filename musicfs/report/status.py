@@ -17,10 +17,14 @@ import trio
 import musicfs
 from musicfs.core.tree import File, Written
 from musicfs.filesystem import Filesystem, title
+from musicfs.filesystem.scanning import SCANNED
 from musicfs.model import Form, Key
 from musicfs.providers import NAMES
 from musicfs.report.failures import Failures
 from musicfs.wire import Wire
+
+_BYTES = ("bytes", SCANNED)
+"""What is counted and is no kind of request."""
 
 
 class Status:
@@ -124,12 +128,13 @@ class Status:
         counts = dict(self._wire.tally.counts)
         day, today = self._wire.tally.today
         return {
-            "kinds": {kind: count for kind, count in counts.items() if kind != "bytes"},
+            "kinds": {kind: count for kind, count in counts.items() if kind not in _BYTES},
             "bytes": counts.get("bytes", 0),
             "today": {
                 "day": day,
-                "kinds": {kind: count for kind, count in today.items() if kind != "bytes"},
+                "kinds": {kind: count for kind, count in today.items() if kind not in _BYTES},
                 "bytes": today.get("bytes", 0),
+                "scanned": today.get(SCANNED, 0),
             },
             "hosts": self._wire.gates.told(),
         }

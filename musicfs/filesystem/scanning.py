@@ -1,0 +1,102 @@
+"""What a media server may have of songs that are not cached: heads and tails, and so much a day.
+
+How it thinks: Navidrome, MPD and Jellyfin open every file to read its tags, and by and by again; tags and
+tables stand at a file's ends. So a program that is named in the settings gets the bytes there and no others,
+nothing is read ahead for it, and what is fetched for all of them is counted. What comes in one pass only (a
+Flow Music mp3) has no ends that could be asked for; the same song's m4a has. What is in the cache is served
+as to anybody, so a server plays what was warmed.
+
+What must always be true: a byte is counted before it is asked for, so a day's sum is never above the budget
+by more than one request of the kernel's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from musicfs.content import Asset, Content, Facts, Opened
+from musicfs.content.content import BlobReader
+from musicfs.core.spans import BLOCK
+from musicfs.errors import ScanRefused
+from musicfs.model import Form, Span
+
+HEAD = 8 * BLOCK  # bytes: tags with a picture in front of the sound (clients.md §4.13: half a megabyte)
+TAIL = 5 * BLOCK  # bytes: an m4a's table of 200 s has 205 KB (clients.md §4.13), and pages begin before it
+SCANNED = "bytes scanned"
+"""What it is counted as."""
+
+
+class Budget:
+    """What media servers may have fetched: `limit` bytes a day. `today` gives the day's counts."""
+
+    def __init__(
+        self,
+        limit: int,
+        note: Callable[[str, int], None] = lambda kind, amount: None,
+        today: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        self._limit, self._note, self._today = limit, note, today
+
+    def admit(self, asset: Asset, facts: Facts) -> None:
+        """See that a scan may have of a file that is not cached.
+
+        Raises:
+            ScanRefused: it has no ends that could be asked for, or the day's budget is spent.
+        """
+        if asset.member is not None or facts.one_pass:
+            raise ScanRefused("media servers are served this file from the cache only")
+        self._afford(0)
+
+    async def open(self, content: Content, asset: Asset) -> Opened:
+        """Open a file for a scan.
+
+        Raises:
+            ScanRefused: the day's budget is spent.
+            MusicfsError: it cannot be had now.
+        """
+        if asset.form.startswith(Form.COVER):
+            self.spend(content.facts(asset).size)
+            return await content.open(asset)
+        first = Span(0, BLOCK)
+        if not content.blob(asset).holds(0):
+            self.spend(BLOCK)
+        return Scanned(await content.open(asset, first), self)
+
+    def spend(self, amount: int) -> None:
+        """Count bytes that are about to be fetched.
+
+        Raises:
+            ScanRefused: the day's budget does not have them.
+        """
+        self._afford(amount)
+        if amount:
+            self._note(SCANNED, amount)
+
+    def _afford(self, amount: int) -> None:
+        if self._today().get(SCANNED, 0) + max(amount, 1) > self._limit:
+            raise ScanRefused("today's bytes for media servers are spent")
+
+
+class Scanned:
+    """A file that is open for a scan."""
+
+    def __init__(self, opened: BlobReader, budget: Budget) -> None:
+        self._opened, self._budget = opened, budget
+        self.size, self.version = opened.size, opened.version
+
+    async def read(self, span: Span) -> bytes | memoryview:
+        """Give exactly the bytes of `span`, clipped to the file.
+
+        Raises:
+            ScanRefused: they are neither at an end nor in the cache, or the day's budget is spent.
+        """
+        if missing := self._opened.missing(span):
+            if HEAD <= span.start < self.size - TAIL:
+                raise ScanRefused("media servers are served the ends of a song that is not cached")
+            self._budget.spend(missing)
+        self._opened.ahead = min(span.stop, self.size)  # what is not asked for is not scanned
+        return await self._opened.read(span)
+
+    def close(self) -> None:
+        """End this use."""
+        self._opened.close()

@@ -1,0 +1,40 @@
+"""A media server on a real mount: known by its executable, it gets the ends of files within its budget."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from musicfs.demo import Service
+from musicfs.demo.assets import wav_of_size
+from tests.mounted.mounting import done, mounted, run
+
+MIB = 1024 * 1024
+
+
+def test_a_media_server_scans_by_the_ends(service: Service, tmp_path: Path) -> None:
+    """A program called navidrome reads head and tail, not the middle, and its bytes are counted as the
+    day's; whoever else reads is not bounded, and what he read it may read too."""
+    for title in ("One", "Two", "Three"):
+        service.add_clip("ada@example.com", title, 60.0, wav=wav_of_size(20 * MIB))
+    server = tmp_path / "navidrome"
+    shutil.copy(shutil.which("dd") or "/bin/dd", server)
+
+    def read(title: str, skip: int) -> int:
+        song = mount.path / "library" / title / f"{title}.wav"
+        return run([server, f"if={song}", "of=/dev/null", "bs=64K", "count=1", f"skip={skip}"]).returncode
+
+    with mounted(service, tmp_path, media_servers="mpd,navidrome", media_budget="4M") as mount:
+        mount.listed("library")
+        service.reset_counts()
+        assert read("One", 0) == 0
+        assert read("One", 20 * 16 - 1) == 0
+        assert read("One", 100) != 0
+        assert service.bytes_sent() <= 3 * MIB
+        told = json.loads(mount.ask("status", "--json", str(mount.path)).stdout)
+        assert 0 < told["upstream"]["today"]["scanned"] <= 4 * MIB
+        done(["cat", mount.path / "library" / "Two" / "Two.wav"])
+        assert read("Two", 100) == 0
+        refused = run([server, f"if={mount.path}/library/Three/Three.mp3", "of=/dev/null", "count=1"])
+        assert "Permission denied" in refused.stderr
