@@ -80,7 +80,9 @@ class OnKernel:
         def one(read: tuple[str, int, int, float | None]) -> bytes | OSError | None:
             path, at, length, patience = read
             if patience is not None:
-                with subprocess.Popen(["cat", self.mount.path / path], stdout=subprocess.DEVNULL) as cat:
+                command = ["cat", str(self.mount.path / path)]
+                quiet = subprocess.DEVNULL
+                with subprocess.Popen(command, stdout=quiet, stderr=quiet) as cat:
                     time.sleep(patience)
                     cat.kill()
                 return None
