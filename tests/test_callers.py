@@ -170,3 +170,13 @@ def test_a_program_that_hides_everything_is_nobody(tmp_path: Path) -> None:
     with as_nobody():
         assert Callers({"tumblerd"}, tmp_path).name(7) == "?"
     folder.chmod(0o755)
+
+
+def test_a_media_server_is_known_by_its_executable(tmp_path: Path) -> None:
+    """A program that is named in the settings is a media server and no scanner; without a name none is."""
+    with started(program(tmp_path, "navidrome")) as process:
+        callers = Callers((), media_servers=("navidrome", "mpd"))
+        assert callers.is_media_server(process.pid)
+        assert not callers.is_scanner(process.pid)
+        assert not Callers(("navidrome",)).is_media_server(process.pid)
+        assert not callers.is_media_server(os.getpid())

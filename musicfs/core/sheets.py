@@ -17,6 +17,7 @@ import re
 import zlib
 from datetime import UTC, datetime
 from hashlib import blake2b
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ from musicfs.model import Form, Song, SongRow
 
 TIMES = 5000
 """Timings kept: one for each word of the longest song."""
+
+_DAY = 86_400  # seconds; no song is as long
 
 _HEADING = re.compile(r"\s*(\[[^\]]*\]|\([^)]*\))?\s*")
 """A line that nobody sings: empty, or `[Chorus]`."""
@@ -49,7 +52,9 @@ _READ = msgspec.json.Decoder(Sheet).decode
 
 
 def pack(sheet: Sheet) -> bytes:
-    """Pack a sheet; nothing known is no bytes."""
+    """Pack a sheet; nothing known is no bytes. Times that are no numbers (JSON has none) are none at all."""
+    if not all(isfinite(moment) for pair in sheet.timing for moment in pair):
+        sheet = msgspec.structs.replace(sheet, timing=())
     return b"" if sheet == _EMPTY else zlib.compress(msgspec.json.encode(sheet), 1)
 
 
@@ -102,7 +107,7 @@ def lyrics_timed(song: Song) -> bytes | None:
     )
     title = " ".join((song.title or "").split())
     head = [f"[ti:{title}]"] if title else []
-    head += [f"[length:{_clock(song.duration)[:-3]}]"] if song.duration else []
+    head += [f"[length:{_clock(song.duration or 0.0)[:-3]}]"] if 0 < (song.duration or 0.0) < _DAY else []
     timed = [f"[{_clock(sheet.timing[at][0])}]{line}" for at, line in zip(firsts, sung, strict=True)]
     return _encoded("\n".join([*head, *timed]) + "\n")
 
@@ -126,12 +131,16 @@ def info(row: SongRow, service: str) -> bytes:
         "updated": _moment(song.updated),
         "first_seen": None if created else _moment(row.mtime_ns / 1e9),
     }
-    known = {name: value for name, value in told.items() if value not in (None, "")}
+    known = {name: value for name, value in told.items() if value not in (None, "") and _sound(value)}
     return msgspec.json.format(msgspec.json.encode(known), indent=2) + b"\n"
 
 
+def _sound(value: Any) -> bool:
+    return not isinstance(value, float) or isfinite(value)
+
+
 def _plausible(sheet: Sheet) -> bool:
-    return all(0 <= start < 86_400 for start, _ in sheet.timing)
+    return all(0 <= start < _DAY for start, _ in sheet.timing)
 
 
 def _lines(sheet: Sheet) -> list[str]:

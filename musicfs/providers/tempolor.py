@@ -221,7 +221,7 @@ def _sheet(material: _Material, extended: _Extended) -> Sheet:
         style=words(material.style),
         mood=words(material.mood),
         key=(words(material.key) or "").replace(":", " ") or None,  # `F:minor` (§3.3)
-        bpm=bpm if bpm and bpm > 0 else None,
+        bpm=bpm if bpm and 0 < bpm < 10_000 else None,  # a number that a tempo can be
     )
 
 

@@ -135,3 +135,19 @@ def test_a_list_takes_nothing_from_what_a_record_told() -> None:
     assert unpack(kept.sheet) == sheet
     assert (kept.created, kept.cover) == (5.0, "https://c.example/a.jpg")
     assert arrive(known, [song(Sheet(lyrics="One"))], 100.0) == []
+
+
+@LAW
+@given(
+    st.none() | st.floats(),
+    st.none() | st.floats(),
+    st.lists(st.tuples(st.floats(), st.floats()), max_size=2),
+)
+def test_numbers_that_are_none_break_nothing(
+    duration: float | None, created: float | None, timing: list[tuple[float, float]]
+) -> None:
+    """Whatever a service calls a duration, a date or a time, its lyrics and facts are written, as JSON."""
+    one = song(Sheet(lyrics="One\nTwo", timing=tuple(timing)), duration=duration, created=created)
+    assert lyrics_text(one) == b"One\nTwo\n"
+    lyrics_timed(one)
+    assert None not in json.loads(info(row(one), "Flow Music")).values()

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from musicfs.core.sheets import picture, unpack
 from musicfs.errors import (
     AccountBroken,
     Misbehaved,
@@ -238,3 +239,36 @@ def test_full_ids_are_known_from_both_ends() -> None:
     for name in ("", UUID, "Folder.jpg", f"{CLIP}.mp3", f"{CLIP}x", "job:1-user:2-x-bot:flowmusic"):
         assert FLOW.recognise(name) is None
         assert FLOW.guest(name) is None
+
+
+# What is told beside the bytes ----------------------------------------------------------------------------
+
+
+def test_a_clip_tells_its_lyrics_and_cover() -> None:
+    """Lyrics, their times and the cover are read where a list carries them; odd ones are not known (§2.2)."""
+    told = {
+        "lyrics": "One\nTwo",
+        "lyrics_timing": [[0.5, 1.0], [1, 2]],
+        "image_url": "https://c.example/a.jpg",
+    }
+    odd = {"lyrics": 7, "lyrics_timing": [["x"]], "image_url": "javascript:alert(1)"}
+    whole, bare = heard(FLOW.page(ACCOUNT, None), (200, page([clip(1, **told), clip(2, **odd)]))).songs
+    sheet = unpack(whole.sheet)
+    assert (sheet.lyrics, sheet.timing) == ("One\nTwo", ((0.5, 1.0), (1.0, 2.0)))
+    assert whole.cover == "https://c.example/a.jpg"
+    assert (unpack(bare.sheet).timing, bare.cover) == ((), None)
+
+
+def test_a_record_tells_the_prompt() -> None:
+    """A job's record says what was asked for, which no list does (§2.5)."""
+    told = record("completed", clips=[clip(1, lyrics="One")], request={"prompt": "a song of the sea"})
+    song = heard(FLOW.record(JOB), (200, told))
+    assert unpack(song.sheet).prompt == "a song of the sea"
+
+
+def test_a_cover_lies_where_its_url_says() -> None:
+    """A cover is located by its URL and without the token, not by the bucket's rule."""
+    told = page([clip(1, image_url="https://c.example/a.jpg")])
+    (song,) = heard(FLOW.page(ACCOUNT, None), (200, told)).songs
+    found = heard(FLOW.locate(song, str(picture(song)), 0.0))
+    assert (found.url, found.authorised) == ("https://c.example/a.jpg", False)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from musicfs.core.sheets import picture, unpack
 from musicfs.errors import (
     AccountBroken,
     BytesMissing,
@@ -337,3 +338,36 @@ def test_full_ids_are_known() -> None:
     ):
         assert TEMPOLOR.recognise(name) is None
     assert TEMPOLOR.guest(JOB) is None
+
+
+# What is told beside the bytes ----------------------------------------------------------------------------
+
+
+def test_a_record_tells_what_the_song_is_of() -> None:
+    """Lyrics, prompt, key and tempo are read from where they stand; empty texts are not known (§3.3)."""
+    material = {"key": "F:minor", "bpm": 130, "dur": 180, "otherInfo": "a hymn", "style": "", "mood": " "}
+    extended = {"lyricsPrompt": "Come all you stars", "description": "slow"}
+    song = song_of(musicMaterial=material, ltmMaterialExtendDto=extended, cover="https://c.example/a.png")
+    told = unpack(song.sheet)
+    assert (told.lyrics, told.prompt, told.description) == ("Come all you stars", "a hymn", "slow")
+    assert (told.key, told.bpm, told.style, told.mood) == ("F minor", 130, None, None)
+    assert (song.duration, song.cover) == (180, "https://c.example/a.png")
+
+
+@pytest.mark.parametrize("odd", [None, "text", 7, ["list"], {"bpm": "inf", "key": 3, "dur": {}}])
+def test_odd_facts_cost_only_themselves(odd: Any) -> None:
+    """Facts of a shape that nobody foresaw are not known, and the song is there all the same."""
+    song = song_of(musicMaterial=odd, ltmMaterialExtendDto=odd, cover=odd)
+    assert song.title == "Northern Choir"
+    assert (song.duration, song.cover, song.sheet) == (None, None, b"")
+
+
+def test_a_cover_is_located_without_a_question() -> None:
+    """A cover's place is its URL, without the token; of a cover that was replaced there is none."""
+    song = song_of(cover="https://c.example/a.png")
+    form = str(picture(song))
+    assert TEMPOLOR.free(song, form)
+    found, asked = talk(TEMPOLOR.locate(song, form, NOW))
+    assert (found.url, found.authorised, asked) == ("https://c.example/a.png", False, [])
+    with pytest.raises(BytesMissing):
+        talk(TEMPOLOR.locate(song_of(cover="https://c.example/b.png"), form, NOW))
