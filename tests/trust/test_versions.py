@@ -190,9 +190,12 @@ def test_parallel_readers_over_a_change(mount: Mount, service: Service) -> None:
     for number in range(8):
         song = Song(service, mount, f"Parallel {number}")
         if len(_read_over_changes(song, service)) > 1:
-            assert song.judge(read_whole(song.path)) == song.bodies[-1]
+            began = len(service.log)
+            found = song.judge(read_whole(song.path))
+            # What came whole before the last change is not asked about again.
+            assert found == song.bodies[-1] or len(service.log) == began
             return
-        # A version that came whole before the next change is not asked about again; another song may.
+        # No change met a version that was not whole yet; it may with another song.
     raise AssertionError("the change was never met")
 
 
