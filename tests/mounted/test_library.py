@@ -49,6 +49,8 @@ def test_a_song_is_whole(service: Service, tmp_path: Path) -> None:
         assert os.stat(song / "cover.jpg").st_size == len(JPEG)
         with pytest.raises(OSError, match="Read-only"):
             (song / "info.json").write_text("{}")
+        assert "musicfs wrote itself" in mount.ask("why", str(song / "info.json")).stdout
+        assert "the cover of “Tide”" in mount.ask("why", str(song / "cover.jpg")).stdout
 
 
 def test_a_playlist_plays(service: Service, tmp_path: Path) -> None:
