@@ -194,8 +194,9 @@ class Filesystem:
         return await self.finding.entries(folder)
 
     def _spare(self, folder: Folder, tid: int) -> None:
-        """Keep indexers from the link and the bytes that a `stems/` costs which was never seen."""
-        if self.finding.unseen(folder) and self._callers.is_scanner(tid):
+        """Keep whoever scans from the link and the bytes that a `stems/` costs which was never seen."""
+        scans = self._callers.is_scanner, self._callers.is_media_server
+        if self.finding.unseen(folder) and any(is_one(tid) for is_one in scans):
             self.usage.refuse(self._callers.name(tid))
             raise ScannerRefused("indexers are shown the stems that somebody has listed before")
 

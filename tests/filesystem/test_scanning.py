@@ -12,7 +12,7 @@ import trio.testing
 from musicfs.core.spans import BLOCK
 from musicfs.demo import Service
 from musicfs.demo.assets import content, wav_of_size
-from musicfs.errors import ScanRefused
+from musicfs.errors import ScannerRefused, ScanRefused
 from musicfs.filesystem.scanning import HEAD, SCANNED, TAIL, Budget
 from tests.world import LOOSE_ENDS, Mounted, living, wall
 
@@ -137,3 +137,18 @@ async def test_others_are_not_bounded(tmp_path: Path, autojump_clock: trio.testi
         assert await mounted.files.read(handle, HEAD, BLOCK) == SOUND[HEAD : HEAD + BLOCK]
         mounted.files.close(handle)
         assert not counts
+
+
+@pytest.mark.trio
+async def test_stems_that_nobody_listed_are_not_walked(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A media server that walks the library has no link made for a `stems/` that nobody has listed."""
+    made = service()
+    made.add_job("100", "Ebb", 1.0)
+    async with living(made, tmp_path) as mounted:
+        budgeted(mounted, 10**9)
+        stems = await mounted.find("library/Ebb/stems")
+        with pytest.raises(ScannerRefused):
+            await mounted.files.entries(stems.inode, NAVIDROME)
+        assert not made.counts["mint"]
