@@ -204,7 +204,8 @@ def audio(data: bytes) -> None:
 def _map() -> bytes:
     header = maps.Header("tempolor:9f8e:wav", 1, maps.Kind.RANGED, 200_000, "etag x", b"12345678")
     raw, fresh = maps.begin(header)
-    for place, record in enumerate((maps.Block(0, 1), maps.Block(2, 7), maps.Dropped(0))):
+    records: tuple[maps.Record, ...] = (maps.Block(0, 1), maps.Block(2, 7), maps.Dropped(0))
+    for place, record in enumerate(records):
         raw += maps.encode(record, fresh.seed, place)
     return raw
 

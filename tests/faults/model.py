@@ -21,7 +21,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
@@ -312,7 +312,7 @@ class Machine(RuleBasedStateMachine):
         self.sick = True
         FIGURES["faults"] += 1
 
-    def bends(self, kind: str, at: int) -> list[dict[str, object]]:
+    def bends(self, kind: str, at: int) -> list[dict[str, Any]]:
         """Give the ways in which bytes may leave a server badly."""
         return [
             {"cut": Cut(at)},

@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -263,9 +264,9 @@ class Day:
     def live(self) -> None:
         """Go through the day; what fails by name is noted."""
         for folder in ("flowmusic", "tempolor"):
-            self._try(lambda folder=folder: self.loop.run(self.house.names, folder))
+            self._try(partial(self.loop.run, self.house.names, folder))
         for path in self.files:
-            self._try(lambda path=path: self._read(path))
+            self._try(partial(self._read, path))
         self.house.evict()
         self._try(lambda: self._read(self.wav))
         self.job.assets["wav"] = asset_of(wav_of_size(150_044, 5))
@@ -275,7 +276,7 @@ class Day:
         self.house.wait(61.0)
         self._try(lambda: self.loop.run(self.house.names, "tempolor"))
         for path in self.files:
-            self._try(lambda path=path: self._read(path, or_old=True))
+            self._try(partial(self._read, path, or_old=True))
 
     def _try(self, work: Callable[[], object]) -> None:
         try:

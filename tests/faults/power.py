@@ -171,7 +171,8 @@ def live(times: int, seed: int) -> None:
     try:
         day = Day(loop, folder / "day")
         house = day.house
-        album, images = Album(house), [{}]
+        album = Album(house)
+        images: list[Photograph] = [{}]
         house.start()
         read = day._read
 

@@ -27,10 +27,15 @@ def _reason() -> str | None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is in this folder, and skip it where nothing can be mounted."""
+    """Mark what is in this folder."""
+    mark(items, _HERE)
+
+
+def mark(items: list[pytest.Item], folder: Path) -> None:
+    """Mark the tests of a folder as those that mount, and skip them where nothing can be mounted."""
     reason = _reason()
     for item in items:
-        if _HERE in item.path.parents:
+        if folder in item.path.parents:
             item.add_marker(pytest.mark.mounted)
             if reason is not None:
                 item.add_marker(pytest.mark.skip(reason=reason))

@@ -37,6 +37,10 @@ class Nobody:
         """Know no program."""
         return "?"
 
+    def is_media_server(self, tid: int) -> bool:
+        """Tell that it is none."""
+        return False
+
     def process(self, tid: int) -> int:
         """Take a thread for a process."""
         return tid

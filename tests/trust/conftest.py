@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted.conftest import _clean, _quiet, _reason, service
+from tests.mounted.conftest import _clean, _quiet, mark, service
 from tests.trust.witness import COUNTS
 
 __all__ = ["_clean", "_quiet", "service"]
@@ -15,13 +15,8 @@ _HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is in this folder, and skip it where nothing can be mounted."""
-    reason = _reason()
-    for item in items:
-        if _HERE in item.path.parents:
-            item.add_marker(pytest.mark.mounted)
-            if reason is not None:
-                item.add_marker(pytest.mark.skip(reason=reason))
+    """Mark what is in this folder."""
+    mark(items, _HERE)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
