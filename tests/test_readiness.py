@@ -98,7 +98,8 @@ async def test_what_is_there_is_taken_straight_away_but_not_for_ever(
             await readiness.wait_readable(ours.fileno())
             assert signal.getitimer(signal.ITIMER_REAL)[1] == pytest.approx(ALARM)
             assert others == []
-        await readiness.wait_readable(ours.fileno())
+        for _ in range(STRAIGHT + 1):  # trio may give the first turn back to us before it comes to the other
+            await readiness.wait_readable(ours.fileno())
         assert others == [1]
 
 

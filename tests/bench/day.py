@@ -86,7 +86,7 @@ class Day:
         """Look into every big folder, and into ten songs."""
         for folder in ("flowmusic", "tempolor", "library"):
             done(["ls", "-l", mount.path / folder])
-        for song in sorted(mount.listed("library"))[:10]:
+        for song in _songs(mount)[:10]:
             done(["ls", "-l", mount.path / "library" / song])
 
     def play(self, mount: Mount) -> None:
@@ -96,7 +96,7 @@ class Day:
 
     def scan(self, mount: Mount) -> None:
         """Look at head and tail of each song's file, as a media server does that reads tags."""
-        for song in sorted(mount.listed("library")):
+        for song in _songs(mount):
             for path in sorted((mount.path / "library" / song).glob("*.m4a")) or [
                 mount.path / "library" / song / f"{song}.mp3"
             ]:
@@ -117,6 +117,11 @@ class Day:
         for _ in range(self.refreshes):
             mount.listed("library")
             time.sleep(_STALE)
+
+
+def _songs(mount: Mount) -> list[str]:
+    """Give the songs' folders, without the playlists beside them."""
+    return sorted(name for name in mount.listed("library") if not name.endswith(".m3u8"))
 
 
 def live(day: Day) -> None:

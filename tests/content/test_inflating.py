@@ -104,9 +104,10 @@ async def test_a_stem_lost_while_it_is_inflated(
             _lose(tmp_path, len(plain))
             try:
                 assert bytes(await opened.read(Span(0, 1))) == plain[:1]
-                assert bytes(await opened.read(Span(0, len(plain)))) == plain
             except StoreError:
                 failures += 1
+        if not failures:
+            assert bytes(await opened.read(Span(0, len(plain)))) == plain
         assert bool(failures) is (times > 1)
         opened.close()
         await trio.sleep(10)
