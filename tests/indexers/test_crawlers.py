@@ -57,7 +57,7 @@ def located(scene: Scene, word: str, prunefs: str = "") -> int:
 
 def test_updatedb(large: Scene) -> None:
     """updatedb takes down every name and asks the service nothing: stems never seen stay unseen."""
-    assert located(large, "/mnt/library/Song") == 4 * (CLIPS - 1)
+    assert located(large, "/mnt/library/Song") == 5 * (CLIPS - 1)  # a folder, three forms, info.json
     assert large.refused == STEMS
     assert located(large, "/mnt/flowmusic/") == CLIPS
     assert located(large, "bass.wav") == 0

@@ -300,6 +300,8 @@ def _shown(root: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     for folder in ("flowmusic", "tempolor", "library"):
         for entry in os.scandir(root / folder):
             path = f"{folder}/{entry.name}"
+            if folder == "library" and not entry.is_dir():
+                continue  # A playlist is another file as soon as there is another song.
             yield path, (entry.inode(), entry.stat().st_mtime_ns)
             if folder == "tempolor":
                 for form in ("song.mp3", "song.wav"):
