@@ -125,9 +125,23 @@ class Jobs:
         return None
 
     def _finished(self, blob: Blob, job: Job, failure: MusicfsError | None) -> None:
+        """Leave a blob in order and wake who waits, whatever breaks on the way."""
+        blob.jobs.remove(job)
+        try:
+            failure = self._settled(blob, job, failure)
+        except Exception:
+            log.exception("the end of a job for %s broke", blob.asset.key)
+            failure = Misbehaved("an unexpected failure, see the log")
+            blob.trouble = Trouble(failure, trio.current_time() + _FAILED)
+        job.progress.finish(failure)
+        blob.ring()
+        if isinstance(job, Download):
+            job.watch.ended()
+
+    def _settled(self, blob: Blob, job: Job, failure: MusicfsError | None) -> MusicfsError | None:
+        """Put away what a job brought, and remember how it ended; gives what those who wait are told."""
         if isinstance(job, Download):
             job.flush()  # A failure takes nothing away from what had come.
-        blob.jobs.remove(job)
         if not isinstance(job, Download):
             self._shelving.release(blob)
         if isinstance(failure, BytesMissing) and blob.asset.listed:
@@ -148,10 +162,7 @@ class Jobs:
                 self._shelving.abandon(blob)
             elif blob.inflate is None and not blob.validator and not blob.holders:
                 blob.size = None
-        job.progress.finish(failure)
-        blob.ring()
-        if isinstance(job, Download):
-            job.watch.ended()
+        return failure
 
 
 class Inflation:
