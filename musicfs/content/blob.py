@@ -162,7 +162,7 @@ class Blob:
         """Give bytes from `at` on, as many as lie together, None if the first is missing."""
         for job in self.jobs:
             if job.shows(at, at + 1):
-                return job.peek(at, min(stop, job.progress.at))
+                return job.peek(at, stop)  # one byte at least, as it shows
         block, entry = at // BLOCK, self.entry
         end = min(stop, (block + 1) * BLOCK)
         if entry is not None and block in entry.have:
