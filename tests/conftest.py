@@ -46,6 +46,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _settled() -> Iterator[None]:
+    """Do the same with what a module of tests has left for good: two minutes of collecting in all."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _recorder(request: pytest.FixtureRequest) -> Iterator[Recorder]:
     """Fail a test that logs an undeclared warning, and collect what it leaks."""
