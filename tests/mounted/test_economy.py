@@ -107,10 +107,14 @@ def test_first_bytes_of_a_large_wav(mount: Mount, service: Service) -> None:
 
 
 def test_the_kernel_asks_for_much_at_a_time(mount: Mount, service: Service) -> None:
-    """Where root mounts, the kernel reads ahead by 1 MiB; the first 4 KiB cost no byte more for it."""
+    """Where the bound may be written (root's), the kernel reads ahead by 1 MiB; the first 4 KiB cost no byte
+    more for it."""
     found = host.find_mount(mount.path)
     assert found is not None
-    ahead, wanted = Path(f"/sys/class/bdi/0:{found.minor}/read_ahead_kb"), 1024 if os.geteuid() == 0 else 128
+    ahead = Path(f"/sys/class/bdi/0:{found.minor}/read_ahead_kb")
+    if not ahead.exists():
+        pytest.skip("there is no sysfs here")
+    wanted = 1024 if os.access(ahead, os.W_OK) else 128
     until(lambda: int(ahead.read_text()) == wanted)
     wav = mount.path / "tempolor" / item(service, "Large too") / "song.wav"
     done(["dd", f"if={wav}", "of=/dev/null", "bs=4k", "count=1", "status=none"])
