@@ -281,9 +281,12 @@ def invalidate_name(parent: int, name: str) -> None:
 
 
 def news(record: logging.LogRecord) -> bool:
-    """Tell whether pyfuse3 reports more than a name that was to be let go of by a mount that has gone."""
+    """Tell whether pyfuse3 reports more than a name that was to be let go of by a mount that has gone, or an
+    answer to a request that the kernel took back meanwhile (the mount was taken away, the asker killed)."""
     failure = record.exc_info[1] if record.exc_info else None
-    return not (isinstance(failure, OSError) and failure.errno in _GONE)
+    if isinstance(failure, OSError):
+        return failure.errno not in _GONE
+    return not record.getMessage().endswith(f"fuse_reply_* failed with {os.strerror(errno.ENOENT)}")
 
 
 def connect(kernel: Kernel, mountpoint: str, options: set[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 
 import pytest
 
@@ -22,3 +23,10 @@ def test_a_mount_that_has_gone_is_no_news(number: int, said: bool) -> None:
     )
     assert fuse.news(record) is said
     assert fuse.news(logging.LogRecord("pyfuse3", logging.ERROR, __file__, 1, "else", (), None))
+
+
+@pytest.mark.parametrize(("number", "said"), [(errno.ENOENT, False), (errno.EINVAL, True)])
+def test_an_answer_that_nobody_waits_for_is_no_news(number: int, said: bool) -> None:
+    """What pyfuse3 says of an answer to a request that the kernel took back is left out; any other stays."""
+    words = ("fuse_release(): fuse_reply_* failed with %s", (os.strerror(number),))
+    assert fuse.news(logging.LogRecord("pyfuse3", logging.ERROR, __file__, 1, *words, None)) is said

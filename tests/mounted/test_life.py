@@ -197,7 +197,7 @@ def test_end_with_everything_open(how: str, stalled: tuple[Mount, Path, Path], s
         for process in (holder, reader):
             process.kill()
             process.wait(5)
-        assert mount.ended(5.0) == 0
+        assert mount.ended(15.0) == 0
 
 
 def test_killed_reader_dies_at_once(stalled: tuple[Mount, Path, Path], service: Service) -> None:
