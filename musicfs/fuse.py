@@ -24,9 +24,9 @@ import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FUSEError, InodeT, RequestContext, StatvfsData
 
-from musicfs.core.tree import Entry, Node
+from musicfs.core.tree import Entry, Node, title
 from musicfs.errors import MusicfsError, NoSuchEntry, TooSlow, UnknownHandle, UpstreamError, errno_for
-from musicfs.filesystem import NEGATIVE, Attributes, Filesystem, title
+from musicfs.filesystem import NEGATIVE, Attributes, Filesystem
 from musicfs.readiness import Trio
 
 log = logging.getLogger("musicfs.fuse")

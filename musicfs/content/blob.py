@@ -62,6 +62,7 @@ class Trouble:
     until: float
 
 
+_FAILED = 1.0  # seconds a failure answers for the next who ask (DESIGN §3)
 _WARY = 5.0  # seconds in which a disk that lost two passes loses the third: longer than one pass takes
 
 
@@ -125,6 +126,10 @@ class Blob:
             return any(job.progress.headed for job in self.jobs)
         return now < self.checked_until or self._has(at // BLOCK)
 
+    def failed(self, failure: MusicfsError, now: float) -> None:
+        """Have a failure answer for the next who ask, for a second."""
+        self.trouble = Trouble(failure, now + _FAILED)
+
     def failing(self, now: float) -> MusicfsError | None:
         """Give the failure that still answers."""
         if self.trouble is not None and now >= self.trouble.until:
@@ -141,13 +146,12 @@ class Blob:
         if self.blind and not self.whole:
             return None
         entry = self.entry
-        if entry is not None and (entry.whole or (self.one_pass and span.stop <= entry.watermark)):
+        if entry is not None and entry.whole:
             data = entry.read(span)
-            if entry.whole:
-                self.wary_until = 0.0  # The disk gives what it was given: the next loss is the first again.
+            self.wary_until = 0.0  # The disk gives what it was given: the next loss is the first again.
             return data
         if self.one_pass:
-            return None
+            return entry.read(span) if entry is not None and span.stop <= entry.watermark else None
         pieces: list[bytes | memoryview] = []
         at = span.start
         while at < span.stop:

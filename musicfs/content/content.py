@@ -20,7 +20,7 @@ from typing import Any
 import trio
 
 from musicfs.content.asset import Asset
-from musicfs.content.blob import Blob, Job, Trouble
+from musicfs.content.blob import Blob, Job
 from musicfs.content.fetching import Fetching
 from musicfs.content.jobs import Jobs, Pulls
 from musicfs.content.links import Links
@@ -35,7 +35,6 @@ log = logging.getLogger("musicfs.content")
 _FIRST = Span(0, 262_144)  # the first request: what a tagger or player reads before it decides (DESIGN §3)
 _SMALLEST = Span(0, 1)  # what a length costs
 _CROWDED = 5.0  # seconds a read may wait for a place to wait in (DESIGN §3)
-_FAILED = 1.0  # seconds a failure answers for the next who ask (DESIGN §3)
 
 
 class Content:
@@ -279,7 +278,7 @@ class Content:
         if blob.entry is not None and (blob.entry.gone or (blob.one_pass and not blob.jobs)):
             now = trio.current_time()
             if blob.one_pass and blob.lost(now):
-                blob.trouble = Trouble(damaged, now + _FAILED)
+                blob.failed(damaged, now)
             self._shelving.drop(blob)
 
     def _toward(self, blob: Blob, offset: int, goal: Span) -> Job:

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from musicfs.content.blob import Blob, Job, Trouble
+from musicfs.content.blob import Blob, Job
 from musicfs.content.download import Download, Unsized, Watch
 from musicfs.content.links import Links, SongSource
 from musicfs.content.progress import Progress
@@ -32,7 +32,6 @@ log = logging.getLogger("musicfs.content")
 D = TypeVar("D", bound=Download)
 
 _LINGER = 0.5  # seconds until a program that was told ESTALE has opened again: the kernel does so at once
-_FAILED = 1.0  # seconds a failure answers for the next who ask (DESIGN §3)
 
 
 class Pulls(Protocol):
@@ -132,7 +131,7 @@ class Jobs:
         except Exception:
             log.exception("the end of a job for %s broke", blob.asset.key)
             failure = Misbehaved("an unexpected failure, see the log")
-            blob.trouble = Trouble(failure, trio.current_time() + _FAILED)
+            blob.failed(failure, trio.current_time())
         job.progress.finish(failure)
         blob.ring()
         if isinstance(job, Download):
@@ -150,7 +149,7 @@ class Jobs:
         if lost and not isinstance(failure, StoreFull) and not blob.lost(trio.current_time()):
             failure = None  # Its file vanished, and the archive is there: it is inflated once more.
         if failure is not None and not isinstance(failure, Changed):
-            blob.trouble = Trouble(failure, trio.current_time() + _FAILED)
+            blob.failed(failure, trio.current_time())
             blob.checked_until = 0.0  # the last word counts, so that the next `open` fails and no `read`
             blob.last_failure, blob.failed_at = failure, trio.current_time()
         if isinstance(failure, Changed) and isinstance(job, Inflation):

@@ -226,3 +226,15 @@ def archive_entries(folder: Folder, below: str, members: Sequence[str]) -> list[
             folders.add(name)
             found.append(Entry(place, name, Folder((*folder.path, name), folder.row)))
     return found
+
+
+def title(node: Node) -> str:
+    """Name a node by where a person sees it: in `library/`, if it has a name there."""
+    if isinstance(node, Folder):
+        return "/".join(node.path) or "/"
+    if isinstance(node, Written):
+        return "/".join((*node.folder, node.name))
+    row, form = node.row, node.form
+    if row.name is None:
+        return f"{row.song.service}/{row.song.ident}/{form}"
+    return f"library/{row.name}/" + (form if form.startswith(f"{Form.STEMS}/") else called(row, form))

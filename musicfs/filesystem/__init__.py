@@ -4,6 +4,9 @@ finding      what a name stands for, what a folder holds
 sizing       what `stat` shows
 scanning     what a media server may have of what is not cached
 notices      what the kernel is told to look up again
+writing      the files that are written here: lyrics, facts, playlists
+walks        in which orders a program may go from file to file
+following    who goes so, and what is fetched ahead of him
 usage        what programs met: times to the first byte, refusals
 filesystem   the verbs, the kernel's references, the open files
 """
@@ -11,6 +14,5 @@ filesystem   the verbs, the kernel's references, the open files
 from musicfs.filesystem.filesystem import NEGATIVE, Filesystem
 from musicfs.filesystem.scanning import Budget
 from musicfs.filesystem.sizing import STEADY, Attributes
-from musicfs.filesystem.usage import title
 
-__all__ = ["NEGATIVE", "STEADY", "Attributes", "Budget", "Filesystem", "title"]
+__all__ = ["NEGATIVE", "STEADY", "Attributes", "Budget", "Filesystem"]

@@ -29,10 +29,8 @@ from musicfs.model import Form
 
 STEADY = 300.0  # seconds the kernel may believe what cannot change by itself (DESIGN §3: minutes)
 GUESSED = 5.0  # seconds the kernel may believe an estimate that only `open` mends: one `ls -l` of 10,000
-_SIBLINGS, _SIDE_BY_SIDE = (
-    64,
-    8,
-)  # files whose size is asked for ahead, and how many at a time (DESIGN §3)
+_SIBLINGS = 64  # files whose size is asked for ahead (DESIGN §3)
+_SIDE_BY_SIDE = 8  # of them at a time (DESIGN §3)
 _VAIN = 60.0  # seconds in which a neighbour whose size could not be had is not asked for again unbidden
 _STROLL = 2.0  # seconds between two songs' first `stat` that make it a walk: one answer takes at most that
 

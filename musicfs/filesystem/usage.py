@@ -11,9 +11,6 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from typing import Any
 
-from musicfs.core.tree import Folder, Node, Written, called
-from musicfs.model import Form
-
 _KEPT = 1000  # times of each kind: a p99 of ten of them, and 16 KB
 
 
@@ -56,15 +53,3 @@ def _at(ranked: list[float], share: float) -> float:
     """Give the smallest time that at least a share of all does not exceed."""
     place = -int(-share * len(ranked) // 1) - 1
     return round(ranked[max(place, 0)], 4)
-
-
-def title(node: Node) -> str:
-    """Name a node by where a person sees it: in `library/`, if it has a name there."""
-    if isinstance(node, Folder):
-        return "/".join(node.path) or "/"
-    if isinstance(node, Written):
-        return "/".join((*node.folder, node.name))
-    row, form = node.row, node.form
-    if row.name is None:
-        return f"{row.song.service}/{row.song.ident}/{form}"
-    return f"library/{row.name}/" + (form if form.startswith(f"{Form.STEMS}/") else called(row, form))

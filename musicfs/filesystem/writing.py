@@ -27,8 +27,6 @@ from musicfs.providers import NAMES
 _KEPT = 256  # songs whose files are kept written: a folder is listed, looked up in and read at one go
 _LAST = 1 << 62  # where the playlists stand in `library/`: behind every song there will be
 LYRICS, TIMED, INFO = "lyrics.txt", "lyrics.lrc", "info.json"
-
-
 SHEETS = (LYRICS, TIMED, INFO)
 """All that may be written of a song."""
 

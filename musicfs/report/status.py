@@ -15,8 +15,8 @@ from typing import Any
 import trio
 
 import musicfs
-from musicfs.core.tree import File, Written
-from musicfs.filesystem import Filesystem, title
+from musicfs.core.tree import File, Written, title
+from musicfs.filesystem import Filesystem
 from musicfs.filesystem.scanning import SCANNED
 from musicfs.model import Form, Key
 from musicfs.providers import NAMES

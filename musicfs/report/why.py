@@ -16,9 +16,9 @@ import trio
 
 from musicfs.content import Asset
 from musicfs.content.links import Links
-from musicfs.core.tree import File, Folder, Node, Written
+from musicfs.core.tree import File, Folder, Node, Written, title
 from musicfs.errors import MusicfsError, Throttled, TooSlow, Unreachable
-from musicfs.filesystem import Filesystem, title
+from musicfs.filesystem import Filesystem
 from musicfs.model import Form, Song
 from musicfs.providers import NAMES
 from musicfs.wire import Wire
