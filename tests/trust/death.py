@@ -50,6 +50,7 @@ from tests.mounted.mounting import Mount, until
 from tests.trust.witness import (
     Wrong,
     catalogue,
+    catted,
     compare,
     errors,
     forget_pages,
@@ -261,7 +262,7 @@ class Theatre:
         self.service.reset_counts()
         if self.roomy:
             for name in whole:
-                verify(self.mount.path / name, self.files[name])
+                verify(self.mount.path / name, self.files[name], catted)
             if asked := {"mp3", "range", "whole", "mint"} & set(self.service.counts):
                 raise Wrong(f"{asked} asked for, though all of {sorted(whole)} was here")
             self.book.kept_whole += len(whole)

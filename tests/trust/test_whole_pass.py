@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import random
 import subprocess
@@ -16,7 +15,7 @@ import pytest
 from musicfs.demo import Clip, Cut, Delivery, Framing, Mp3Noise, Service, content
 from musicfs.demo.assets import Altered
 from tests.mounted.mounting import Mount, mounted, until
-from tests.trust.witness import COUNTS, read_at
+from tests.trust.witness import COUNTS, catted, read_at
 
 SECONDS = 16.0
 SIZE = Mp3Noise(SECONDS).size
@@ -31,8 +30,6 @@ BREAKS = {
     "reset, until close": (Framing.CLOSE, False),
     "closed, until close": (Framing.CLOSE, True),
 }
-NAMES = {os.strerror(number): name for number, name in errno.errorcode.items()}
-"""What `cat` says, and the name of the error it means."""
 SAID = ("flowmusic", "other bytes now")
 
 
@@ -68,17 +65,8 @@ class Stage:
         return made
 
     def read(self, clip: Clip) -> bytes | str:
-        """Read a clip's mp3 whole with a program of its own, which nothing is fetched ahead of; or give the
-        name of the error."""
-        ended = subprocess.run(
-            ["cat", self.mount.path / "flowmusic" / f"{clip.uuid}.mp3"],
-            capture_output=True,
-            timeout=30,
-            env={"LC_ALL": "C"},
-        )
-        found: bytes | str = ended.stdout
-        if ended.returncode:
-            found = NAMES[ended.stderr.decode().rstrip().rpartition(": ")[2]]
+        """Read a clip's mp3 whole with a program of its own, or give the name of the error."""
+        found = catted(self.mount.path / "flowmusic" / f"{clip.uuid}.mp3")
         COUNTS["bytes verified"] += len(found) if isinstance(found, bytes) else 0
         COUNTS["passes"] += 1
         return found

@@ -15,7 +15,7 @@ import errno
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,9 @@ from tests.mounted.mounting import Mount, take_away
 
 COUNTS: Counter[str] = Counter()
 """Deaths, damages, bytes verified and so on, for the last line of the run."""
+
+NAMES = {os.strerror(number): name for number, name in errno.errorcode.items()}
+"""What `cat` says, and the name of the error it means."""
 
 STEMS = "stems/"
 
@@ -80,9 +83,19 @@ def attempt(path: Path) -> bytes | str:
         return errno.errorcode[failed.errno or 0]
 
 
-def verify(path: Path, wanted: bytes) -> None:
+def catted(path: Path) -> bytes | str:
+    """Read a file by a program of its own, which nothing is fetched ahead of; or give the error's name."""
+    ended = subprocess.run(["cat", path], capture_output=True, timeout=30, env={**os.environ, "LC_ALL": "C"})
+    if ended.returncode:
+        return NAMES[ended.stderr.decode().rstrip().rpartition(": ")[2]]
+    return ended.stdout
+
+
+def verify(path: Path, wanted: bytes, read: Callable[[Path], bytes | str] = read_whole) -> None:
     """Read a file and compare it; any error, other byte or other length is a failure."""
-    found = read_whole(path)
+    found = read(path)
+    if isinstance(found, str):
+        raise Wrong(f"{path}: {found}")
     if len(found) != len(wanted):
         raise Wrong(f"{path}: {len(found)} bytes instead of {len(wanted)}")
     compare(path, 0, found, wanted)
