@@ -39,8 +39,10 @@ class Traffic:
 class Link:
     """One running wire; `ports` are in the order of the targets."""
 
-    def __init__(self, ports: Sequence[int], counts: Path) -> None:
+    def __init__(self, ports: Sequence[int], counts: Path, pid: int) -> None:
         self.ports = tuple(ports)
+        self.pid = pid
+        """The process that is the wire; stopped, it is a network that has gone silent."""
         self._counts = counts
 
     def traffic(self) -> Traffic:
@@ -81,7 +83,7 @@ def link(
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            yield Link([int(process.stdout.readline()) for _ in targets], counts)
+            yield Link([int(process.stdout.readline()) for _ in targets], counts, process.pid)
         finally:
             process.stdin.close()
             try:
