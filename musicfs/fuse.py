@@ -98,7 +98,7 @@ class Kernel(pyfuse3.Operations):
         self._files, self._owner, self._room = filesystem, owner, room
         self._listings: dict[int, tuple[int, list[Entry]]] = {}
         self._next = 1
-        filesystem.resized = invalidate_attributes
+        filesystem.resized = filesystem.dated = invalidate_attributes
         filesystem.left = invalidate_name
 
     # Names ---------------------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def _behind(entries: list[Entry], place: int) -> int:
 
 
 def invalidate_attributes(inode: int) -> None:
-    """Have the kernel ask for an inode's size again; safe in a handler, before its answer (§2.2)."""
+    """Have the kernel ask for an inode's size and time again; safe in a handler, before its answer (§2.2)."""
     try:
         pyfuse3.invalidate_inode(InodeT(inode), attr_only=True)
     except OSError as unknown:

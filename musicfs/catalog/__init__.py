@@ -1,5 +1,6 @@
 """What exists, and how sure we are.
 
+dates     when the names in each big folder last changed
 listing   one service's listing: accounts, pages, what broke
 catalog   every song known, kept over restarts; refreshed behind whoever looks
 """

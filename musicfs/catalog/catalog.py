@@ -28,7 +28,6 @@ from musicfs.errors import (
     MusicfsError,
     NoSuchEntry,
     StillListed,
-    StoreError,
     TooSlow,
     UpstreamError,
     Withdrawn,
@@ -59,10 +58,6 @@ class Standing:
     """Account → why it could not be read at the last refresh; never printed with its name."""
     doubted: dict[str, set[str]] = field(default_factory=dict)
     """Account → songs that a pass lacked which was not believed."""
-    shown: int = 0
-    """A fingerprint of the songs whose names are listed."""
-    changed_ns: int = 0
-    """When its listed names last changed, in nanoseconds since the epoch."""
 
 
 class Catalog(Songs):
@@ -80,7 +75,7 @@ class Catalog(Songs):
     ) -> None:
         super().__init__(providers, memory, wall)
         self._nursery, self._wire = nursery, wire
-        self._ttl, self._forget_after = listing_ttl, forget_after
+        self.listing_ttl, self.forget_after = listing_ttl, forget_after
         self._begun: dict[tuple[str, str], Pass] = {}
         """Passes that broke, by account: they go on where they broke."""
         self._refused: Counter[tuple[str, str]] = Counter()
@@ -88,10 +83,7 @@ class Catalog(Songs):
         self._settled = trio.Event()
         self.standing = {slug: Standing() for slug in providers}
         for slug, standing in self.standing.items():
-            changed = memory.mark(f"complete:{slug}")
-            standing.complete = changed is not None
-            standing.changed_ns = int(changed or wall() * 1e9)
-            standing.shown = self._fingerprint(slug)
+            standing.complete = self.dates.kept(slug)
 
     async def record(self, service: str, handle: str) -> SongRow:
         """Ask for one thing by its full id.
@@ -105,7 +97,7 @@ class Catalog(Songs):
             row.song = song  # it may have been unfinished when it was asked for before
         elif row.lacks is None:
             # A record tells more than a list: when each line is sung, and what was asked for.
-            await self._show(service, arrive(self._rows[service], [song], self._wall()))
+            await self.keep(arrive(self._rows[service], [song], self._wall()))
         self._by_asked[handle] = row
         return row
 
@@ -115,7 +107,7 @@ class Catalog(Songs):
         """Start a refresh behind, if the listing is older than its time."""
         standing = self.standing[service]
         age = trio.current_time() - standing.asked
-        due = self._ttl if standing.complete else min(self._ttl, _AGAIN)
+        due = self.listing_ttl if standing.complete else min(self.listing_ttl, _AGAIN)
         if not standing.refreshing and age >= due:
             self._start(service)
 
@@ -226,7 +218,7 @@ class Catalog(Songs):
             # A record that is there and cannot be read may be any song's, so then nobody is missing. Where
             # songs can be asked for by id, their records decide; where not, an empty list is doubted.
             alone = self.providers[service].newest_first
-            patience = self._forget_after if alone else math.inf
+            patience = self.forget_after if alone else math.inf
             missing = absent(rows.values(), account.ident, set(seen.songs), now, patience, doubt_none=alone)
             changed += missing.changed
             standing.doubted[account.ident] = missing.doubted
@@ -236,21 +228,7 @@ class Catalog(Songs):
                     "if they are gone for good: musicfs forget ACCOUNT",
                     service,
                 )
-        await self._show(service, changed)
-
-    async def _show(self, service: str, changed: list[SongRow]) -> None:
-        if changed:
-            await self.keep(changed)
-            standing, shown = self.standing[service], self._fingerprint(service)
-            if shown != standing.shown:
-                standing.shown, standing.changed_ns = shown, int(self._wall() * 1e9)
-
-    def _fingerprint(self, service: str) -> int:
-        """Sum up whose names are listed; a clash, one in 2^64, would leave a folder's time as it was."""
-        found = 0
-        for row in self.rows(service):
-            found ^= hash(row.song.ident)
-        return found
+        await self.keep(changed)
 
     async def _follow_by_id(self, service: str) -> None:
         """Ask by id for TemPolor's songs that no page shows: unfinished ones, and ones that seem gone.
@@ -272,12 +250,12 @@ class Catalog(Songs):
                 self._refused[mark] += 1
                 if self._refused[mark] >= 2:
                     row.listed, row.lacks = False, None
-                    await self._show(service, [row])
+                    await self.keep([row])
             except UpstreamError as failed:
                 log.info("listing %s: a song cannot be asked for by id: %s", service, failed)
             else:
                 del self._refused[mark]
-                await self._show(service, arrive(self._rows[service], [song], self._wall()))
+                await self.keep(arrive(self._rows[service], [song], self._wall()))
 
     # Forgetting ----------------------------------------------------------------------------------------
 
@@ -326,7 +304,7 @@ class Catalog(Songs):
     async def _let_go(self, service: str, rows: list[SongRow]) -> int:
         for row in rows:
             row.listed, row.lacks = False, None
-        await self._show(service, rows)
+        await self.keep(rows)
         return len(rows)
 
     # Completing ----------------------------------------------------------------------------------------
@@ -340,9 +318,5 @@ class Catalog(Songs):
         self.standing[service].complete = True
         if all(standing.complete for standing in self.standing.values()):
             await self.name_songs()
-        mark, changed = f"complete:{service}", str(self.standing[service].changed_ns)
-        if self._memory.mark(mark) != changed:
-            try:
-                await self._memory.save_mark(mark, changed)
-            except StoreError as failed:
-                log.error("that %s was listed could not be written down: %s", service, failed)
+            await self.dates.keep("library")
+        await self.dates.keep(service)

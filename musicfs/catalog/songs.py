@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Protocol
 
 from cachetools import LRUCache
 
+from musicfs.catalog.dates import Dates, Marks
 from musicfs.core.census import adopt, born_ns, unnamed
 from musicfs.core.naming import Names
 from musicfs.core.playlists import RESERVED
@@ -26,7 +28,7 @@ log = logging.getLogger("musicfs.catalog")
 _GUESTS = 1024  # songs kept in mind that were only asked for by name
 
 
-class Memory(Protocol):
+class Memory(Marks, Protocol):
     """What outlives us."""
 
     def songs(self) -> list[SongRow]:
@@ -35,14 +37,6 @@ class Memory(Protocol):
 
     async def save_songs(self, rows: list[SongRow]) -> None:
         """Write rows."""
-        ...
-
-    def mark(self, name: str) -> str | None:
-        """Read a remembered word."""
-        ...
-
-    async def save_mark(self, name: str, value: str) -> None:
-        """Remember a word."""
         ...
 
 
@@ -73,6 +67,10 @@ class Songs:
             self._last_birth = max(self._last_birth, row.birth)
             if row.song.service in self._rows:
                 self._enter(row)
+        names: dict[str, Callable[[], Iterable[str]]] = {
+            slug: partial(self._idents, slug) for slug in providers
+        }
+        self.dates = Dates(memory, wall, {**names, "library": self._folders})
 
     def _enter(self, row: SongRow) -> None:
         self._rows[row.song.service][row.song.ident] = row
@@ -87,6 +85,12 @@ class Songs:
     def rows(self, service: str) -> Iterable[SongRow]:
         """Give every listed, finished song of a service."""
         return (row for row in self._rows[service].values() if row.listed and row.song.state is State.READY)
+
+    def _idents(self, service: str) -> Iterable[str]:
+        return (row.song.ident for row in self.rows(service))
+
+    def _folders(self) -> Iterable[str]:
+        return (row.name for slug in self.providers for row in self.rows(slug) if row.name is not None)
 
     def row(self, service: str, ident: str) -> SongRow | None:
         """Find a song by its uuid or item id, whatever its state, if a listing ever showed it."""
@@ -150,6 +154,7 @@ class Songs:
                 self.on_left(row)
         for row in known:
             self.on_told(row)
+        await self.dates.follow()
 
     async def _save(self, rows: list[SongRow]) -> None:
         try:
@@ -182,4 +187,5 @@ class Songs:
 
     def _renew(self) -> None:
         self.generation += 1
+        self.dates.look()
         self.on_changed()

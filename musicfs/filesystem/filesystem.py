@@ -109,11 +109,14 @@ class Filesystem:
         """Called with an inode whose size the kernel should ask for again."""
         self.left: Callable[[int, str], None] = lambda parent, name: None
         """Called with a folder's inode and a name in it that the kernel should look up again."""
+        self.dated: Callable[[int], None] = lambda inode: None
+        """Called with a folder's inode whose time the kernel should ask for again."""
         self.register: Register[Node] = Register()
         self.notices = Notices(
             catalog,
             archives,
             lambda parent, name: self.left(parent, name),
+            lambda inode: self.dated(inode),
             lambda inode: self.register.get(inode) is not None,
             self.finding.writing.names(),
         )

@@ -24,18 +24,19 @@ _ABSENT = 1024  # names known not to exist: a desktop asks for a few a folder, a
 
 
 class Notices:
-    """What is told. `tell` takes a folder's inode and a name in it."""
+    """What is told. `tell` takes a folder's inode and a name in it, `dated` a folder's inode."""
 
     def __init__(
         self,
         catalog: Catalog,
         archives: Archives,
         tell: Callable[[int, str], None],
+        dated: Callable[[int], None] = lambda inode: None,
         held: Callable[[int], bool] = lambda inode: True,
         playlists: Sequence[str] = (),
     ) -> None:
         self._catalog, self._archives, self._tell = catalog, archives, tell
-        self._held, self._playlists = held, playlists
+        self._dated, self._held, self._playlists = dated, held, playlists
         self._absent: dict[tuple[int, str], None] = {}
         """Names that the kernel may believe not to exist, oldest first."""
 
@@ -46,12 +47,15 @@ class Notices:
             del self._absent[next(iter(self._absent))]
 
     def listed(self) -> None:
-        """Have it ask again for names that did not exist: a listed name is never ENOENT."""
+        """Have it ask again for names that did not exist: a listed name is never ENOENT; and for the times of
+        the folders, which it may have asked for a moment before."""
         absent, self._absent = self._absent, {}
         for parent, name in absent:
             self._tell(parent, name)
         for name in self._playlists:
             self._tell(tree.folder_inode(("library",)), name)
+        for folder in ((), *((name,) for name in tree.TOP)):
+            self._dated(tree.folder_inode(folder))
 
     def told(self, row: SongRow) -> None:
         """Have it look up again what is written of a song, whose facts have changed, and its cover."""

@@ -100,10 +100,7 @@ class Sizing:
     def _folder_mtime(self, folder: Folder) -> int:
         if folder.row is not None:
             return folder.row.mtime_ns
-        standings = self._catalog.standing
-        if folder.path and folder.path[0] in standings:
-            return standings[folder.path[0]].changed_ns
-        return max(standing.changed_ns for standing in standings.values())
+        return self._catalog.dates[folder.path[0]] if folder.path else self._catalog.dates.latest()
 
     async def measure(self, file: File) -> None:
         """Ask for a file's size and its neighbours'; what is not known in time stays an estimate."""

@@ -85,8 +85,7 @@ class Writing:
         """Give a playlist as it is now; None if there is none of this name."""
         if name not in self.names():
             return None
-        changed = max(standing.changed_ns for standing in self._catalog.standing.values())
-        return _written(("library",), name, self._playlist(name), changed)
+        return _written(("library",), name, self._playlist(name), self._catalog.dates["library"])
 
     def names(self) -> list[str]:
         """Name the playlists: one of all songs, and one of each service."""

@@ -485,16 +485,45 @@ async def test_folder_time(autojump_clock: MockClock, service: Service, memory: 
     async with life(service, memory) as one:
         await one.known()
         await one.refresh()
-        before = one.catalog.standing["flowmusic"].changed_ns
+        before = one.catalog.dates["flowmusic"]
         service.flow.clips[0].title = "Another title"
         away = service.flow.clips.pop(3)
         await one.days(3)
         service.flow.clips.insert(3, away)
         await one.days(3)
-        assert one.catalog.standing["flowmusic"].changed_ns == before
+        assert one.catalog.dates["flowmusic"] == before
         service.add_clip(ADA, "New")
         await one.refresh()
-        assert one.catalog.standing["flowmusic"].changed_ns > before
+        assert one.catalog.dates["flowmusic"] > before
+
+
+@pytest.mark.trio
+async def test_library_time(
+    autojump_clock: MockClock, service: Service, memory: Memory, expected_log: Callable[[str], None]
+) -> None:
+    """The library's time moves when a song's folder appears there, however long its service has listed it;
+    and it is the same in the next life."""
+    stock(service, 2)
+    expected_log("listing tempolor")
+    service.fail(json_error(500), path="tempolor")
+    async with life(service, memory) as one:
+        await one.refresh()
+        assert len(one.listed("flowmusic")) == 4
+        assert all(row.name is None for row in one.catalog.rows("flowmusic"))
+        before = {folder: one.catalog.dates[folder] for folder in ("flowmusic", "library")}
+        service.clear()
+        await one.refresh()
+        assert all(row.name is not None for row in one.catalog.rows("flowmusic"))
+        assert one.catalog.dates["flowmusic"] == before["flowmusic"]
+        assert one.catalog.dates["library"] > before["library"]
+        shown = {folder: one.catalog.dates[folder] for folder in ("flowmusic", "tempolor", "library")}
+        service.add_clip(ADA, "New")
+        await one.refresh()
+        assert one.catalog.dates["library"] > shown["library"]
+        assert one.catalog.dates["tempolor"] == shown["tempolor"]
+        shown = {folder: one.catalog.dates[folder] for folder in shown}
+    async with life(service, memory) as two:
+        assert {folder: two.catalog.dates[folder] for folder in shown} == shown
 
 
 # The first listing ------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -68,6 +69,17 @@ def test_looking_does_not_wait(lively: Mount, service: Service) -> None:
     assert len(lively.listed("tempolor")) == 2
     assert time.monotonic() - began < 1.0
     service.clear()
+
+
+def test_folders_time(service: Service, tmp_path: Path) -> None:
+    """A folder's time is new as soon as its names are, though the kernel asked for it a moment before: a
+    second `rsync -a` has nothing to set."""
+    stock(service)
+    with mounted(service, tmp_path) as mount:
+        folders = [mount.path / name for name in ("flowmusic", "tempolor", "library")]
+        before = [folder.stat().st_mtime_ns for folder in folders]
+        assert all(os.listdir(folder) for folder in folders)
+        assert all(folder.stat().st_mtime_ns > was for folder, was in zip(folders, before, strict=True))
 
 
 FAULTS = {
