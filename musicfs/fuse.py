@@ -24,6 +24,7 @@ import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FUSEError, InodeT, RequestContext, StatvfsData
 
+from musicfs import operations
 from musicfs.core.tree import Entry, Node, title
 from musicfs.errors import MusicfsError, NoSuchEntry, TooSlow, UnknownHandle, UpstreamError, errno_for
 from musicfs.filesystem import NEGATIVE, Attributes, Filesystem
@@ -47,10 +48,10 @@ _WAIT = frozenset({"lookup", "getattr", "opendir", "open", "read"})
 def _wall(
     handler: Callable[Concatenate[Kernel, P], Coroutine[Any, Any, T]],
 ) -> Callable[Concatenate[Kernel, P], Coroutine[Any, Any, T]]:
-    """Let nothing but FUSEError out, and nothing wait longer than the deadline."""
+    """Let nothing but FUSEError out, and nothing wait longer than the deadline; each is an operation."""
     verb, waits = handler.__name__, handler.__name__ in _WAIT
 
-    async def walled(self: Kernel, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def answered(self: Kernel, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             try:
                 if not waits:
@@ -71,6 +72,10 @@ def _wall(
         except Exception as broken:
             log.exception("%s broke", verb)
             raise FUSEError(errno.EIO) from broken
+
+    async def walled(self: Kernel, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with operations.Operation(verb, args[0] if args else None):
+            return await answered(self, *args, **kwargs)
 
     functools.update_wrapper(walled, handler)
     return walled
@@ -194,6 +199,16 @@ class Kernel(pyfuse3.Operations):
         data.f_namemax = 255
         return data
 
+    def title(self, operation: operations.Operation) -> str:
+        """Name what a request is or was about; its inode or handle where nobody knows any more."""
+        verb, target = operation.verb, operation.target
+        if verb in ("readdir", "releasedir") and target in self._listings:
+            target = self._listings[target][0]
+        elif verb in ("release", "releasedir", "readdir"):
+            return f"handle {target}"
+        found = self._about(verb, (target,))
+        return f"handle {target}" if found == verb else found
+
     def _about(self, verb: str, args: Sequence[Any]) -> str:
         """Name what a failed request was about, as a person knows it."""
         try:
@@ -309,6 +324,11 @@ async def gone() -> None:
 async def serve() -> None:
     """Take requests until the mount ends or `stop` is called."""
     await pyfuse3.main(min_tasks=1, max_tasks=TASKS)
+
+
+def takes() -> bool:
+    """Tell whether requests are taken, without making one: some were since the last time, or none waits."""
+    return bool(pyfuse3.trio.lowlevel.takes())  # type: ignore[attr-defined]
 
 
 def stop() -> None:

@@ -2,6 +2,7 @@
 
 How it thinks: rooms log through `logging`; this file alone decides the shape. Under systemd a line begins
 with its priority (`<4>`) and has no time, because the journal has both; elsewhere it begins with the time.
+A line about work that somebody asked for ends with the operation's verb and number (`[read 417]`).
 
 What must always be true: every line of the process passes the filter on the one root handler, tracebacks
 included. The filter is the last net: the rooms do not write secrets, but a foreign exception may quote a
@@ -16,6 +17,8 @@ import os
 import re
 from collections.abc import Mapping
 from typing import TextIO
+
+from musicfs import operations
 
 _SECRETS = (
     (re.compile(r"\bBearer\s+[^\s\"',;]+", re.IGNORECASE), "Bearer ***"),
@@ -56,7 +59,16 @@ def _message(record: logging.LogRecord) -> str:
         return f"{record.msg} (its arguments do not fit)"
 
 
-class JournalFormatter(logging.Formatter):
+class TextFormatter(logging.Formatter):
+    """Writes a record for people, and behind its message the operation it belongs to."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Write the message, without a traceback."""
+        operation = operations.current()
+        return super().formatMessage(record) + (f" [{operation}]" if operation else "")
+
+
+class JournalFormatter(TextFormatter):
     """Marks each line with its priority, for the journal."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -69,13 +81,15 @@ class JsonFormatter(logging.Formatter):
     """Writes a record as one JSON object on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write time (seconds since the epoch), level, logger, message and any traceback."""
-        entry = {
+        """Write time (seconds since the epoch), level, logger, message, and any operation and traceback."""
+        entry: dict[str, object] = {
             "time": round(record.created, 3),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if operation := operations.current():
+            entry |= {"operation": operation.number, "request": operation.verb}
         if record.exc_text:
             entry["exception"] = record.exc_text
         return json.dumps(entry)
@@ -100,7 +114,7 @@ def _formatter(shape: str, environ: Mapping[str, str], stream: TextIO) -> loggin
         return JsonFormatter()
     if _is_journal(environ, stream):
         return JournalFormatter("%(name)s: %(message)s")
-    return logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 def _is_journal(environ: Mapping[str, str], stream: TextIO) -> bool:

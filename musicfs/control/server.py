@@ -19,6 +19,7 @@ from typing import Any
 
 import trio
 
+from musicfs import operations
 from musicfs.control.client import address
 from musicfs.control.register import drop, make_private
 from musicfs.errors import MusicfsError, NoSuchEntry, StoreError
@@ -133,7 +134,8 @@ async def _reply_to(line: bytes, answer: Answer) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {"error": "that is not a request"}
     try:
-        return {"reply": await answer(verb, args)}
+        with operations.Operation(f"control {verb[:20]}"):
+            return {"reply": await answer(verb, args)}
     except MusicfsError as failure:
         return {"error": str(failure) or type(failure).__name__}
     except Exception:

@@ -213,7 +213,7 @@ class Puller:
             gate.admit(kind, patience.until)
             await stack.enter_async_context(gate.turn(kind, patience.until))
             self._note(kind, 1)
-            request = client.build_request("GET", url, headers=wanted, timeout=_timeouts(timing))
+            request = client.build_request("GET", url, headers=wanted, extensions=_meant(kind, timing))
             answer = await _heard(client.send(request, stream=True), gate)
             stack.push_async_callback(_close, answer)
             if answer.status_code not in (200, 206):
@@ -262,8 +262,10 @@ async def _close(answer: httpx.Response) -> None:
         await answer.aclose()
 
 
-def _timeouts(timing: Timing) -> httpx.Timeout:
-    return httpx.Timeout(connect=timing.connect, read=timing.first_byte, write=timing.stall, pool=None)
+def _meant(kind: str, timing: Timing) -> dict[str, object]:
+    read = timing.first_byte
+    limits = httpx.Timeout(connect=timing.connect, read=read, write=timing.stall, pool=None)
+    return {"timeout": limits.as_dict(), "kind": kind}
 
 
 def _url(text: str) -> httpx.URL:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from musicfs.commands.logs import scrub, set_up
+from musicfs.operations import Operation
 
 SECRETS = [
     "Authorization: Bearer user:123-abcDEF456",
@@ -100,3 +101,18 @@ def test_httpx_does_not_log_each_url() -> None:
     set_up("debug", "text", {}, io.StringIO())
     assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)
     assert not logging.getLogger("httpcore").isEnabledFor(logging.INFO)
+
+
+def test_a_line_ends_with_the_operation_it_belongs_to() -> None:
+    """For people as verb and number behind the message, for programs in fields of their own."""
+    said, read = io.StringIO(), io.StringIO()
+    with Operation("read") as operation:
+        set_up("info", "text", {}, said)
+        logging.getLogger("musicfs.x").info("asked")
+        set_up("info", "json", {}, read)
+        logging.getLogger("musicfs.x").info("asked")
+    logging.getLogger("musicfs.x").info("of nobody")
+    assert said.getvalue().endswith(f"INFO musicfs.x: asked [read {operation.number}]\n")
+    first, second = (json.loads(line) for line in read.getvalue().splitlines())
+    assert (first["operation"], first["request"]) == (operation.number, "read")
+    assert "operation" not in second
