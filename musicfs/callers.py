@@ -32,9 +32,13 @@ class Callers:
         self, scanners: Collection[str], proc: Path = Path("/proc"), media_servers: Collection[str] = ()
     ) -> None:
         """Take the basenames of the executables that count as scanners, and as media servers."""
+        self.know(scanners, media_servers)
+        self._proc = os.fspath(proc)
+
+    def know(self, scanners: Collection[str], media_servers: Collection[str]) -> None:
+        """Take other names than before."""
         self._scanners = frozenset(scanners) - {UNKNOWN}
         self._media_servers = frozenset(media_servers) - {UNKNOWN}
-        self._proc = os.fspath(proc)
 
     def name(self, tid: int) -> str:
         """Say the basename of the executable behind a process or thread id, or `?`."""

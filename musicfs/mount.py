@@ -16,14 +16,15 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import trio
 
-from musicfs import control, fuse, host, providers
+from musicfs import control, dump, fuse, host, privileges, providers
 from musicfs.callers import Callers
 from musicfs.catalog import Catalog
 from musicfs.config import Paths, Settings, Token
@@ -32,11 +33,13 @@ from musicfs.content.archive import Archives
 from musicfs.content.links import Links
 from musicfs.control import server as control_server
 from musicfs.daybook import Daybook
+from musicfs.errors import MusicfsError
 from musicfs.filesystem import Budget, Filesystem
 from musicfs.ledger import Ledger
 from musicfs.report import Failures, Report, Status, Why
 from musicfs.state import State
 from musicfs.store import Entry, Kind, Store
+from musicfs.supervision import Supervisor
 from musicfs.tending import Tending
 from musicfs.wire import Doors, Wire
 from musicfs.wire.decided import doors_as
@@ -48,7 +51,22 @@ _REAL = Settings()  # the demo imitates the real hosts, whatever is configured
 _CROWD = 8  # reads that may wait where the kernel takes 12 in all: 4 are left for what is cached
 _INIT = 0.5  # seconds until the kernel has surely had libfuse's answer, which sets read-ahead to 128 KiB
 _AHEAD = 1024  # KiB: the largest request that libfuse takes (performance.md §2)
+_LIVE = frozenset(
+    (
+        *("listing_ttl", "forget_after", "deadline", "cache_size", "keep_free", "scanners"),
+        *("media_servers", "media_budget", "token_file", "token_command", "log_level", "log_format"),
+    )
+)
+"""The settings that a reload changes at once; the others wait for the next mount."""
 _BACKGROUND = 100  # reads the kernel lets wait at a time: its 12 freeze every file when 12 stall (§1.5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Orders:
+    """What whoever mounts wants done later."""
+
+    reread: Callable[[], tuple[Settings, Token]]
+    ready: Callable[[], None]
 
 
 class _Shelf:
@@ -68,8 +86,19 @@ class _Shelf:
         self._store.drop(key, version)
 
 
-def run(settings: Settings, paths: Paths, mountpoint: Path, token: Token, demo: bool = False) -> int:
+def run(
+    settings: Settings,
+    paths: Paths,
+    mountpoint: Path,
+    token: Token,
+    reread: Callable[[], tuple[Settings, Token]],
+    *,
+    demo: bool = False,
+    ready: Callable[[], None] = lambda: None,
+) -> int:
     """Mount, serve until told to stop, and give the exit code.
+
+    `reread` gives settings and token anew, for a reload; `ready` is called when the mount answers.
 
     Raises:
         ConfigError: something the user has to mend first.
@@ -80,12 +109,20 @@ def run(settings: Settings, paths: Paths, mountpoint: Path, token: Token, demo: 
             Store(paths.cache, settings.cache_size, settings.keep_free, clock=time.time)
         )
         state = stack.enter_context(State(paths.state))
-        trio.run(_serve, settings, paths, mountpoint, token, demo, store, state)
+        orders = _Orders(reread, ready)
+        trio.run(_serve, settings, paths, mountpoint, token, demo, store, state, orders)
     return 0
 
 
 async def _serve(
-    settings: Settings, paths: Paths, mountpoint: Path, token: Token, demo: bool, store: Store, state: State
+    settings: Settings,
+    paths: Paths,
+    mountpoint: Path,
+    token: Token,
+    demo: bool,
+    store: Store,
+    state: State,
+    orders: _Orders,
 ) -> None:
     if demo:
         settings = msgspec.structs.replace(settings, api_url=_REAL.api_url, media_url=_REAL.media_url)
@@ -95,7 +132,7 @@ async def _serve(
         house = _House(settings, nursery, wire, store, state)
         nursery.start_soon(house.ledger.write_behind)
         nursery.start_soon(house.daybook.write_behind)
-        await house.live(paths, mountpoint, nursery)
+        await house.live(paths, mountpoint, nursery, orders)
     with trio.move_on_after(_GRACE):
         await house.ledger.flush()
         await house.daybook.flush()
@@ -119,10 +156,13 @@ class _House:
         self, settings: Settings, nursery: trio.Nursery, wire: Wire, store: Store, state: State
     ) -> None:
         self._settings, self._wire, self._store = settings, wire, store
+        self._reloads = trio.Lock()
         services = providers.find(settings.media_url)
         self.ledger, self.daybook = Ledger(state, time.time), Daybook(wire.tally, state)
         self.failures = Failures()
         self._links = links = Links(wire, services, time.time)
+        self._callers = Callers(settings.scanners, media_servers=settings.media_servers)
+        self._budget = Budget(settings.media_budget, wire.tally.note, lambda: wire.tally.today[1])
         content = Content(
             nursery,
             wire,
@@ -143,14 +183,14 @@ class _House:
             catalog,
             content,
             archives,
-            Callers(settings.scanners, media_servers=settings.media_servers),
+            self._callers,
             settings.deadline,
             measure_minted=settings.sizes == "exact",
             room=self._takes,
-            budget=Budget(settings.media_budget, wire.tally.note, lambda: wire.tally.today[1]),
+            budget=self._budget,
         )
 
-    async def live(self, paths: Paths, mountpoint: Path, nursery: trio.Nursery) -> None:
+    async def live(self, paths: Paths, mountpoint: Path, nursery: trio.Nursery, orders: _Orders) -> None:
         """Mount, answer, and end in order."""
         settings = self._settings
         owner = fuse.Owner(
@@ -160,7 +200,7 @@ class _House:
         )
         why = Why(self.files, self._wire, self._links)
         handlers = fuse.Marked if settings.xattrs else fuse.Kernel
-        kernel = handlers(self.files, settings.deadline, owner, self._room, self.failures.note)
+        self._kernel = kernel = handlers(self.files, settings.deadline, owner, self._room, self.failures.note)
         kernel.marks = why.marks
         status = Status(
             self.files,
@@ -172,30 +212,94 @@ class _House:
         )
         report = Report(status, why)
         tending = Tending(nursery, self.files, self._store, time.time)
+        supervisor = Supervisor(os.environ, self._line, orders.ready)
         answer = control_server.by_verb({**report.verbs, **tending.verbs})
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             fuse.connect(kernel, str(mountpoint), _options(settings, paths.profile))
+            lent = False
             try:
+                lent = privileges.give_up()
                 with control.register(paths.runtime, mountpoint, paths.socket):
                     await nursery.start(control_server.serve, paths.socket, answer)
-                    nursery.start_soon(_end_on, signals, nursery.cancel_scope)
+                    nursery.start_soon(self._heed, signals, nursery, supervisor, orders)
                     nursery.start_soon(_end_when_gone, nursery.cancel_scope)
-                    nursery.start_soon(self._announce, mountpoint)
+                    await nursery.start(dump.serve, kernel.title)
+                    nursery.start_soon(self._announce, mountpoint, supervisor)
+                    nursery.start_soon(supervisor.tell)
+                    nursery.start_soon(supervisor.feed, fuse.takes)
                     await fuse.serve()
                     log.info("%s is unmounted", mountpoint)
             finally:
+                supervisor.stopping()
                 nursery.cancel_scope.cancel()
-                fuse.disconnect(unmount=True)
+                # What was mounted by a lent right is unmounted by who lent it (systemd/musicfs.service).
+                fuse.disconnect(unmount=not lent)
                 self.files.shut()
 
-    async def _announce(self, mountpoint: Path) -> None:
+    async def _heed(
+        self,
+        signals: AsyncIterator[int],
+        nursery: trio.Nursery,
+        supervisor: Supervisor,
+        orders: _Orders,
+    ) -> None:
+        """Reload on SIGHUP; end on any other, and when the terminal was closed."""
+        async for number in signals:
+            if number == signal.SIGHUP and not await supervisor.hung_up():
+                # A task of its own: a token command may take seconds, and SIGTERM must not wait for it.
+                nursery.start_soon(self._reload, supervisor, orders)
+                continue
+            log.info("stopping on %s", signal.Signals(number).name)
+            supervisor.stopping()
+            fuse.stop()
+            await trio.sleep(_GRACE)
+            nursery.cancel_scope.cancel()
+            return
+
+    async def _reload(self, supervisor: Supervisor, orders: _Orders) -> None:
+        """Read settings and token again, without unmounting; what is wrong changes nothing."""
+        async with self._reloads:
+            supervisor.reloading()
+            try:
+                # A thread, because files and the token command are read by calls that block.
+                found = await trio.to_thread.run_sync(orders.reread, abandon_on_cancel=True)
+                self._take_over(*found)
+            except MusicfsError as failed:
+                log.error("nothing was reloaded: %s", failed)
+            except Exception:
+                log.exception("reloading broke")
+            supervisor.ready()
+
+    def _take_over(self, settings: Settings, token: Token) -> None:
+        """Live by other settings and another token from now on."""
+        before, self._settings = self._settings, settings
+        self._wire.present(token.reveal())
+        self._wire.deadline = self._kernel.deadline = self.files.finding.deadline = settings.deadline
+        catalog = self.files.catalog
+        catalog.listing_ttl, catalog.forget_after = settings.listing_ttl, settings.forget_after
+        self._callers.know(settings.scanners, settings.media_servers)
+        self._budget.limit = settings.media_budget
+        self._store.resize(settings.cache_size, settings.keep_free)
+        changed = {
+            key for key in settings.__struct_fields__ if getattr(before, key) != getattr(settings, key)
+        }
+        log.info("settings and token were reloaded")
+        if later := sorted(changed - _LIVE):
+            log.warning("these wait for the next mount: %s", ", ".join(later))
+
+    def _line(self) -> str:
+        """Say in a line how it is."""
+        songs = sum(1 for slug in self.files.catalog.providers for _ in self.files.catalog.rows(slug))
+        return f"{songs} songs, {self._store.used / 1024**3:.1f} GiB cached"
+
+    async def _announce(self, mountpoint: Path, supervisor: Supervisor) -> None:
         """Say READY once requests are taken, and let the kernel have more reads in flight."""
         await trio.lowlevel.checkpoint()
         found = host.find_mount(mountpoint)
         if found is None or not host.raise_background(found.minor, _BACKGROUND):
             log.info("fusectl cannot be written: at most %d reads wait for the network at a time", _CROWD)
             self.files.content.crowded(_CROWD)
-        host.sd_notify(os.environ, "READY=1")
+        supervisor.ready()
         log.info("mounted on %s", mountpoint)
         gc.enable()
         if found is not None:
@@ -211,16 +315,6 @@ class _House:
         """Tell `df` the cache's limit and what is free of it."""
         now = self._store.snapshot()
         return now.limit, max(now.limit - now.used, 0)
-
-
-async def _end_on(signals: AsyncIterator[int], house: trio.CancelScope) -> None:
-    """End at the first signal: no more requests, a moment for those under way, then none."""
-    async for number in signals:
-        log.info("stopping on %s", signal.Signals(number).name)
-        fuse.stop()
-        await trio.sleep(_GRACE)
-        house.cancel()
-        return
 
 
 async def _end_when_gone(house: trio.CancelScope) -> None:

@@ -41,6 +41,7 @@ class Readiness:
         signal.signal(signal.SIGALRM, _nothing)
         self._poll, self._polled = select.poll(), -1
         self._straight = 0
+        self._taken, self._seen = 0, 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(trio.lowlevel, name)
@@ -67,9 +68,15 @@ class Readiness:
         for _, state in self._poll.poll(0):
             if state & select.POLLERR:
                 self.gone.set()
+            self._taken += 1
             return True
         self.calm()
         return False
+
+    def takes(self) -> bool:
+        """Tell whether requests are taken: some were since this was last asked, or none is waiting."""
+        before, self._seen = self._seen, self._taken
+        return self._taken != before or not self._poll.poll(0)
 
     def calm(self) -> None:
         """Take the alarm back."""

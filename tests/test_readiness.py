@@ -126,3 +126,24 @@ async def test_one_turn_at_a_time_in_order(autojump_clock: trio.testing.MockCloc
     assert order == [0, 1, 3, 4, 5]
     async with turn:
         pass
+
+
+@pytest.mark.trio
+async def test_requests_that_nobody_takes_are_noticed(
+    readiness: Readiness, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    """An idle line is a good one; one on which something waits is good only if something was taken."""
+    ours, theirs = pair
+    theirs.send(b"x")
+    await readiness.wait_readable(ours.fileno())
+    ours.recv(1)
+    assert readiness.takes()
+    assert readiness.takes()  # nothing waits
+    theirs.send(b"x")
+    assert not readiness.takes()
+    assert not readiness.takes()
+    await readiness.wait_readable(ours.fileno())
+    assert readiness.takes()  # it waits still, but the loop is at it
+    assert not readiness.takes()
+    ours.recv(1)
+    assert readiness.takes()

@@ -42,7 +42,12 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         with tempfile.TemporaryDirectory(prefix="musicfs-demo-", ignore_cleanup_errors=True) as scratch:
             paths = _paths(Path(scratch), environ)
             # The embedded service takes any token; the user's own is never looked for.
-            return start.serve(loaded, paths, mountpoint, config.Token("demo"), demo=True)
+            token = config.Token("demo")
+
+            def reread() -> tuple[config.Settings, config.Token]:
+                return start.settings(args, environ, None).settings, token
+
+            return start.serve(loaded, paths, mountpoint, token, reread, demo=True)
 
 
 def _paths(scratch: Path, environ: Mapping[str, str]) -> config.Paths:

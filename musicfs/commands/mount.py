@@ -34,4 +34,9 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     token = config.find_token(chosen, environ)
     host.claim(mountpoint)
     paths = config.find_paths(environ, loaded.profile, chosen.cache_dir, chosen.state_dir)
-    return start.serve(loaded, paths, mountpoint, token, demo=False)
+
+    def reread() -> tuple[config.Settings, config.Token]:
+        again = start.settings(args, environ, args.config).settings
+        return again, config.find_token(again, environ)
+
+    return start.serve(loaded, paths, mountpoint, token, reread)

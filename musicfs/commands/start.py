@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from musicfs import config
@@ -26,11 +26,21 @@ def settings(args: argparse.Namespace, environ: Mapping[str, str], file: Path | 
 
 
 def serve(
-    loaded: config.Loaded, paths: config.Paths, mountpoint: Path, token: config.Token, *, demo: bool
+    loaded: config.Loaded,
+    paths: config.Paths,
+    mountpoint: Path,
+    token: config.Token,
+    reread: Callable[[], tuple[config.Settings, config.Token]],
+    *,
+    demo: bool = False,
+    ready: Callable[[], None] = lambda: None,
 ) -> int:
-    """Mount and serve until unmounted; the exit code."""
+    """Mount and serve until unmounted; the exit code.
+
+    `reread` gives settings and token anew, for a reload; `ready` is called when the mount answers.
+    """
     # Nothing that is loaded now is garbage: to look through it again and again takes a tenth of the start.
     gc.disable()
     from musicfs import mount
 
-    return mount.run(loaded.settings, paths, mountpoint, token, demo)
+    return mount.run(loaded.settings, paths, mountpoint, token, reread, demo=demo, ready=ready)

@@ -38,7 +38,7 @@ class Finding:
     def __init__(
         self, nursery: trio.Nursery, catalog: Catalog, content: Content, archives: Archives, deadline: float
     ) -> None:
-        self._catalog, self._content, self._archives, self._deadline = catalog, content, archives, deadline
+        self._catalog, self._content, self._archives, self.deadline = catalog, content, archives, deadline
         self._flights: Flights[SongRow] = Flights(nursery, most=_WAITERS, remember=1.0)
         self.writing = Writing(catalog)
         self._listed: dict[tree.Path, tuple[int, list[Entry]]] = {}
@@ -170,10 +170,10 @@ class Finding:
             return tree.root_entries()
         if len(path) == 1:
             services = ("flowmusic", "tempolor") if path[0] == "library" else path
-            await self._known(services, self._deadline)
+            await self._known(services, self.deadline)
             return self.top(path) + (self.writing.playlists() if path[0] == "library" else [])
         if (row := folder.row) is not None and self.unseen(folder):
-            limit = min(limit, self._deadline * _PART)
+            limit = min(limit, self.deadline * _PART)
             await self._archives.directory(Asset(row.song, Form.STEMS, row.listed), limit)
         return self.here(folder)
 

@@ -35,7 +35,7 @@ class Budget:
         note: Callable[[str, int], None] = lambda kind, amount: None,
         today: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        self._limit, self._note, self._today = limit, note, today
+        self.limit, self._note, self._today = limit, note, today
 
     def admit(self, asset: Asset, facts: Facts) -> None:
         """See that a scan may have of a file that is not cached.
@@ -73,7 +73,7 @@ class Budget:
             self._note(SCANNED, amount)
 
     def _afford(self, amount: int) -> None:
-        if self._today().get(SCANNED, 0) + max(amount, 1) > self._limit:
+        if self._today().get(SCANNED, 0) + max(amount, 1) > self.limit:
             raise ScanRefused("today's bytes for media servers are spent")
 
 

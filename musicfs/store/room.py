@@ -88,7 +88,7 @@ class Room(Generic[T]):
         """Whether the file system can give back a part of a file; learnt when it cannot."""
         self.clock = clock
         self._folder = folder
-        self._keep_free = keep_free
+        self.keep_free = keep_free
         self._order: OrderedDict[str, T] = OrderedDict()
         self._held: dict[str, T] = {}
         self._free = 0
@@ -223,7 +223,7 @@ class Room(Generic[T]):
 
     def _short(self, size: int) -> bool:
         wanted = self.promised + size
-        return self.used + wanted > self.limit or self._left() - wanted < self._keep_free
+        return self.used + wanted > self.limit or self._left() - wanted < self.keep_free
 
     def _possible(self, size: int, writer: T | None) -> bool:
         stuck = self.pinned
@@ -232,7 +232,7 @@ class Room(Generic[T]):
             stuck += 0 if tenant.pinned or tenant.sheds else tenant.allocated
         wanted = self.promised + size
         gain = self.used - stuck
-        return stuck + wanted <= self.limit and self._left() + gain - wanted >= self._keep_free
+        return stuck + wanted <= self.limit and self._left() + gain - wanted >= self.keep_free
 
     def _left(self) -> int:
         now = self.clock()

@@ -175,6 +175,11 @@ class Store:
         """See to it that `size` bytes more would fit. Raises StoreFull."""
         self._room.make_room(size)
 
+    def resize(self, limit: int, keep_free: int) -> None:
+        """Take other limits, in bytes, than those of the start; what is over them gives way now."""
+        self._room.limit, self._room.keep_free = limit, keep_free
+        self._trim()
+
     def snapshot(self) -> Snapshot:
         """Say how the cache stands."""
         room = self._room

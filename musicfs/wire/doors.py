@@ -71,7 +71,8 @@ class Doors:
 
     def __init__(self, api_url: str, token: str, inner: httpx.AsyncBaseTransport) -> None:
         self.origin = origin_of(httpx.URL(api_url))
-        self.api = _client(_ApiDoor(self.origin, token, inner))
+        self._api = _ApiDoor(self.origin, token, inner)
+        self.api = _client(self._api)
         self.bytes = _client(_BytesDoor(inner))
         self._inner = inner
 
@@ -101,6 +102,10 @@ class Doors:
             network.build()  # a file that the user named is tried before the mount says that it is ready
         return cls(api_url, token, network)
 
+    def present(self, token: str) -> None:
+        """Show another token from the next request on."""
+        self._api.token = token
+
     async def aclose(self) -> None:
         """Close both."""
         await self.api.aclose()
@@ -109,13 +114,13 @@ class Doors:
 
 class _ApiDoor(httpx.AsyncBaseTransport):
     def __init__(self, origin: str, token: str, inner: httpx.AsyncBaseTransport) -> None:
-        self._origin, self._token, self._inner = origin, token, inner
+        self._origin, self.token, self._inner = origin, token, inner
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         _only_get(request)
         if origin_of(request.url) != self._origin:
             raise Rejected("the token goes to the API's own origin only")
-        request.headers["Authorization"] = f"Bearer {self._token}"
+        request.headers["Authorization"] = f"Bearer {self.token}"
         return await self._inner.handle_async_request(request)
 
     async def aclose(self) -> None:

@@ -40,13 +40,17 @@ class Wire:
     def __init__(self, doors: Doors, deadline: float, wall: Callable[[], float]) -> None:
         self.tally = Tally(wall)
         self.gates = Gates(trio.current_time)
-        self._doors, self._deadline, self._wall = doors, deadline, wall
+        self._doors, self.deadline, self._wall = doors, deadline, wall
         self._puller = Puller(doors, self.gates, wall, self.tally.note)
 
     @property
     def origin(self) -> str:
         """Name the API's origin, `scheme://host:port`."""
         return self._doors.origin
+
+    def present(self, token: str) -> None:
+        """Show another token to the API from now on."""
+        self._doors.present(token)
 
     def gauges(self) -> dict[str, int]:
         """Count what is zero when nothing is asked: requests under way, connections that carry one."""
@@ -58,7 +62,7 @@ class Wire:
         A kernel request's stops a tenth short of the deadline, so that the last failure answers and not the
         clock; background work has five attempts in two minutes (DESIGN §3), or one (`once`).
         """
-        seconds, attempts = (120.0, 5) if background else (self._deadline * 0.9, 7)
+        seconds, attempts = (120.0, 5) if background else (self.deadline * 0.9, 7)
         return Patience(seconds, trio.current_time() + seconds, 1 if once else attempts)
 
     def timing(self, slow: bool) -> Timing:
@@ -67,8 +71,8 @@ class Wire:
         A third of the deadline leaves room for a second try; what the service makes while we wait (an mp3, a
         stems ZIP) may take a minute for its first byte, whatever readers do meanwhile.
         """
-        third = min(max(self._deadline / 3, 0.5), 10.0)
-        return Timing(third, max(self._deadline, 60.0) if slow else third, third)
+        third = min(max(self.deadline / 3, 0.5), 10.0)
+        return Timing(third, max(self.deadline, 60.0) if slow else third, third)
 
     async def pull(self, source: Source, sink: Sink, slow: bool = False) -> None:
         """Fill a sink from a source; see `musicfs.wire.pull`."""
@@ -123,7 +127,7 @@ class Wire:
         timing = self.timing(request.kind == "mint")
         timeouts = httpx.Timeout(
             connect=timing.connect,
-            read=min(timing.first_byte, self._deadline * 0.9),
+            read=min(timing.first_byte, self.deadline * 0.9),
             write=timing.stall,
             pool=None,
         )
