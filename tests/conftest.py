@@ -10,8 +10,11 @@ import gc
 import logging
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+
+from tests import figures
 
 
 class Recorder(logging.Handler):
@@ -44,6 +47,25 @@ def pytest_collection_finish() -> None:
     """Take what the imports made out of the collector's sight: a collection per test is then quick."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand over what was counted, if this is one of several workers."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = figures.handed_over()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a worker counted; one that crashed has nothing to say."""
+    if theirs := getattr(node, "workeroutput", {}).get("figures"):
+        figures.take(theirs)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was done."""
+    for line in figures.lines():
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True, scope="module")

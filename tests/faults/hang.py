@@ -16,7 +16,7 @@ from pathlib import Path
 from musicfs.demo import Role, Service, wav_of_size
 from musicfs.demo.faults import black_hole
 from tests.faults.gauges import gauges
-from tests.faults.reading import FIGURES, WORST
+from tests.figures import FAULTS, WORST
 from tests.loopback import running
 from tests.mounted.mounting import Mount, attached, done, sha256, until
 
@@ -53,7 +53,7 @@ class Crowd:
             reader.kill()
         for reader in self.readers:
             reader.wait(4 * PROMISE)
-        FIGURES["readers killed"] += len(self.readers)
+        FAULTS["readers killed"] += len(self.readers)
         return time.monotonic() - began
 
     def stuck(self) -> list[int]:

@@ -25,9 +25,10 @@ from pathlib import Path
 from musicfs import config, control
 from musicfs.demo import Role, Service
 from tests.faults.gauges import let_go
-from tests.faults.reading import FIGURES, PROGRAMS, WORST, Reading, read
+from tests.faults.reading import PROGRAMS, Reading, read
 from tests.faults.servers import AWAY, BROKEN, BUSY, CASES, GONE, LATE, LONG, Case
 from tests.faults.stage import Stage, fill, healed, listed, staged
+from tests.figures import FAULTS, WORST
 from tests.mounted.mounting import until
 
 RATE, DEADLINE = 20.0, 20.0  # the daemon's deadline is one second of ours
@@ -102,8 +103,8 @@ def play(stage: Stage, mix: Mix) -> None:
     for (place, _), (_, path, wanted) in zip(mix.songs, found, strict=True):
         if said := healed(stage, path, wanted, HEAL):
             mix.wrong.append(f"the song of {place} is not healed: {said}")
-    FIGURES["mixes"] += 1
-    FIGURES["faults in mixes"] += len(mix.faults) + (mix.away is not None)
+    FAULTS["mixes"] += 1
+    FAULTS["faults in mixes"] += len(mix.faults) + (mix.away is not None)
 
 
 def _reading(song: tuple[str, Path, bytes], program: str, killed: bool) -> Reading | None:
@@ -193,7 +194,7 @@ def told(mix: Mix) -> str:
 
 def figures() -> str:
     """Say what was done so far."""
-    counts = ", ".join(f"{count:,} {what}" for what, count in sorted(FIGURES.items()))
+    counts = ", ".join(f"{count:,} {what}" for what, count in sorted(FAULTS.items()))
     return f"{counts}, longest wait {WORST['seconds']:.1f} s"
 
 

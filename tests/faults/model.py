@@ -50,7 +50,7 @@ from musicfs.demo import (
 )
 from musicfs.demo.assets import asset_of
 from musicfs.demo.faults import Answer, black_hole, denied_link, dropped, garbage, html, json_error, throttled
-from tests.faults.reading import FIGURES
+from tests.figures import FAULTS
 
 ROOMY, TINY = 64 * 2**20, 900_000  # bytes of cache: more than everything, and about three wavs
 FOLDERS = ("flowmusic", "tempolor")
@@ -261,7 +261,7 @@ class Machine(RuleBasedStateMachine):
         if jobs:
             job = jobs[pick % len(jobs)]
             self._give(job, form, job.assets[form].size if same_size else None)
-            FIGURES["changes"] += 1
+            FAULTS["changes"] += 1
 
     @rule(pick=picks)
     def change_clip_upstream(self, pick: int) -> None:
@@ -271,7 +271,7 @@ class Machine(RuleBasedStateMachine):
             clip, number = clips[pick % len(clips)], self._next()
             clip.assets["mp3"] = asset_of(mp3_of(clip.duration or 6.0, number))
             self.model.put(f"flowmusic/{clip.uuid}.mp3", content(clip.assets["mp3"]))
-            FIGURES["changes"] += 1
+            FAULTS["changes"] += 1
 
     @rule(pick=picks, clip=st.booleans())
     def delete_upstream(self, pick: int, clip: bool) -> None:
@@ -281,7 +281,7 @@ class Machine(RuleBasedStateMachine):
             gone = songs.pop(pick % len(songs))
             stem = f"flowmusic/{gone.uuid}." if isinstance(gone, Clip) else f"tempolor/{gone.item}/"
             self.model.deleted |= {path for path in self.model.contents if path.startswith(stem)}
-            FIGURES["deletions"] += 1
+            FAULTS["deletions"] += 1
 
     # Faults --------------------------------------------------------------------------------------------
 
@@ -310,7 +310,7 @@ class Machine(RuleBasedStateMachine):
         answer = answers[which % len(answers)]
         self.service.fail(answer, kind=kind, times=None if which % 3 else 1 + which % 2)
         self.sick = True
-        FIGURES["faults"] += 1
+        FAULTS["faults"] += 1
 
     def bends(self, kind: str, at: int) -> list[dict[str, Any]]:
         """Give the ways in which bytes may leave a server badly."""
@@ -332,7 +332,7 @@ class Machine(RuleBasedStateMachine):
         ways = self.bends(kind, at)
         self.service.twist(kind=kind, times=1 + which % 5, **ways[which % len(ways)])
         self.sick = True
-        FIGURES["faults"] += 1
+        FAULTS["faults"] += 1
 
     @rule(ranges=st.sampled_from(list(Ranges)), drip=st.sampled_from([None, 300_000.0]))
     def moods(self, ranges: Ranges, drip: float | None) -> None:
@@ -377,14 +377,14 @@ class Machine(RuleBasedStateMachine):
         else:
             self.world.restart()
         self.handles.clear()
-        FIGURES["kills" if kill else "restarts"] += 1
+        FAULTS["kills" if kill else "restarts"] += 1
 
     # Questions -----------------------------------------------------------------------------------------
 
     @rule(folder=st.sampled_from(FOLDERS))
     def list_folder(self, folder: str) -> None:
         """A listing shows what was there and not what never was."""
-        FIGURES["listings"] += 1
+        FAULTS["listings"] += 1
         try:
             names = self.world.names(folder)
         except OSError as failed:
@@ -458,7 +458,7 @@ class Machine(RuleBasedStateMachine):
             see(not here or path in self.model.deleted, f"{path} is cached and cannot be opened: {failed}")
             self._excused(path, failed)
             return
-        FIGURES["opens"] += 1
+        FAULTS["opens"] += 1
         contents = self.model.contents[path]
         may_be = [data for data in contents if len(data) == size]
         assert may_be, f"{path} has {size} bytes, and never had: {[len(data) for data in contents]}"
@@ -489,8 +489,8 @@ class Machine(RuleBasedStateMachine):
         assert len(found) == wanted, f"{handle.path}: {len(found)} bytes at {at}, not {wanted}"
         handle.may_be = [data for data in handle.may_be if data[at : at + length] == found]
         assert handle.may_be, f"{handle.path}: bytes at {at} that no one content has"
-        FIGURES["bytes verified"] += len(found)
-        FIGURES["reads"] += 1
+        FAULTS["bytes verified"] += len(found)
+        FAULTS["reads"] += 1
         return len(found)
 
     @precondition(lambda self: self.handles)
@@ -518,8 +518,8 @@ class Machine(RuleBasedStateMachine):
             elif found is not None:
                 pieces = {data[at : at + length] for data in self.model.contents[path]}
                 assert found in pieces, f"{path}: bytes at {at} that no content has"
-                FIGURES["bytes verified"] += len(found)
-                FIGURES["reads"] += 1
+                FAULTS["bytes verified"] += len(found)
+                FAULTS["reads"] += 1
 
     @precondition(lambda self: not self.sick)
     @rule(pick=picks)
@@ -555,7 +555,7 @@ class Machine(RuleBasedStateMachine):
                 see(attempt < 2, f"{path} is stale for ever")
                 self.world.wait(2.0)
         assert found == self.model.contents[path][-1], f"{path} is not what its service has"
-        FIGURES["bytes verified"] += len(found)
+        FAULTS["bytes verified"] += len(found)
 
     # Excuses -------------------------------------------------------------------------------------------
 
@@ -573,7 +573,7 @@ class Machine(RuleBasedStateMachine):
         if "/stems/" in path:
             allowed |= UNSEEN
         assert failed.errno in allowed, f"{path}: {failed}, and there is no reason for it"
-        FIGURES["errors excused"] += 1
+        FAULTS["errors excused"] += 1
 
     @invariant()
     def within_the_limit(self) -> None:
@@ -597,7 +597,7 @@ class Machine(RuleBasedStateMachine):
             self._compare(path)
         left = {name: count for name, count in self.world.gauges().items() if count}
         assert not left, f"still under way: {left}"
-        FIGURES["lives"] += 1
+        FAULTS["lives"] += 1
 
 
 def see(true: bool, what: str) -> None:

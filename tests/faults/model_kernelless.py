@@ -15,7 +15,7 @@ from musicfs.demo import Service
 from musicfs.errors import MusicfsError, errno_for
 from tests.faults.house import House, Loop
 from tests.faults.model import Machine, run_long
-from tests.faults.reading import FIGURES
+from tests.figures import FAULTS
 from tests.world import NOW
 
 T = TypeVar("T")
@@ -169,5 +169,5 @@ class KernellessMachine(Machine):
 def main(amount: int, seed: int, tell: Callable[[str], None]) -> str:
     """Live `amount` lives of forty steps."""
     run_long(KernellessMachine, amount, 40, seed)
-    told = ", ".join(f"{count:,} {what}" for what, count in sorted(FIGURES.items()))
+    told = ", ".join(f"{count:,} {what}" for what, count in sorted(FAULTS.items()))
     return f"without a kernel: {told}"

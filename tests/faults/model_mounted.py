@@ -19,7 +19,7 @@ from musicfs.demo import Service
 from musicfs.demo.faults import Answer, garbage, html, json_error
 from tests.faults.gauges import settle
 from tests.faults.model import Machine, run_long
-from tests.faults.reading import FIGURES
+from tests.figures import FAULTS
 from tests.mounted.mounting import Mount, mounted, until
 from tests.trust.witness import errors, taken
 
@@ -181,5 +181,5 @@ class MountedMachine(Machine):
 def main(amount: int, seed: int, tell: Callable[[str], None]) -> str:
     """Live `amount` lives of sixty steps."""
     run_long(MountedMachine, amount, 60, seed)
-    told = ", ".join(f"{count:,} {what}" for what, count in sorted(FIGURES.items()))
+    told = ", ".join(f"{count:,} {what}" for what, count in sorted(FAULTS.items()))
     return f"on a real mount: {told}"

@@ -31,7 +31,7 @@ from musicfs.demo.assets import asset_of
 from musicfs.errors import ConfigError, Misbehaved, MusicfsError, TooSlow, Unreachable
 from tests.faults.house import DAY, House, Loop
 from tests.faults.model_kernelless import SHM
-from tests.faults.reading import FIGURES
+from tests.figures import FAULTS
 from tests.world import NOW
 
 LIMIT = 64 * 2**20  # bytes of cache: more than everything
@@ -288,7 +288,7 @@ class Day:
         found = self.loop.run(self.house.whole, path)
         right = [self.files[path], *([self.old] if or_old and path == self.wav else [])]
         assert found in right, f"{path}: {len(found)} bytes, and not the right ones"
-        FIGURES["bytes verified"] += len(found)
+        FAULTS["bytes verified"] += len(found)
 
     def check(self, or_old: bool = False) -> None:
         """See that all is right, and nothing under way."""
@@ -332,7 +332,7 @@ def live(door: Door, at: int | None) -> int:
             day.house.stop()
         day.house.start()
         day.check()
-        FIGURES["calls failed"] += at is not None
+        FAULTS["calls failed"] += at is not None
         return trap.calls
     finally:
         if started:
@@ -351,4 +351,4 @@ def main(amount: int, seed: int, tell: Callable[[str], None]) -> str:
                 live(door, at)
             total += calls
             tell(f"{name}: {calls} calls failed, one a life")
-    return f"{total} calls failed, one a life; {FIGURES['bytes verified']:,} bytes verified"
+    return f"{total} calls failed, one a life; {FAULTS['bytes verified']:,} bytes verified"

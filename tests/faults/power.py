@@ -24,7 +24,7 @@ from musicfs.state import State
 from tests.faults.house import House, Loop
 from tests.faults.model_kernelless import SHM
 from tests.faults.nth import Day
-from tests.faults.reading import FIGURES
+from tests.figures import FAULTS
 
 SECTOR = 512  # bytes: what a disk writes or does not
 PAGE = 4096  # bytes: what the kernel writes back or does not
@@ -116,7 +116,7 @@ def lose_state(rng: random.Random, album: Album, folder: Path) -> None:
     found = _developed(image, folder / "c")
     assert found in whole, "a commit is there in part, or one that was synced is lost"
     assert not list(folder.rglob("*.broken-*")), "the database was taken for damaged"
-    FIGURES["power losses"] += 1
+    FAULTS["power losses"] += 1
 
 
 def _developed(image: Photograph, folder: Path) -> tuple[Any, ...]:
@@ -149,7 +149,7 @@ def lose_cache(rng: random.Random, images: list[Photograph], state: Photograph, 
         day.service.clear()
         house.wait(300.0)
         day.check(or_old=True)
-        FIGURES["power losses"] += 1
+        FAULTS["power losses"] += 1
     finally:
         house.discard()
 
@@ -161,7 +161,7 @@ def _right_or_none(day: Day, path: str) -> None:
         return
     right = [day.files[path], *([day.old] if path == day.wav else [])]
     assert found in right, f"{path}: other bytes with no network, after the power was lost"
-    FIGURES["bytes verified"] += len(found)
+    FAULTS["bytes verified"] += len(found)
 
 
 def live(times: int, seed: int) -> None:
@@ -201,4 +201,4 @@ def main(amount: int, seed: int, tell: Callable[[str], None]) -> str:
     for begun in range(0, amount, 100):
         live(min(100, amount - begun), seed + begun)
         tell(f"{min(amount, begun + 100)} times")
-    return f"{FIGURES['power losses']:,} losses of power, half of them on the state, half on the cache"
+    return f"{FAULTS['power losses']:,} losses of power, half of them on the state, half on the cache"

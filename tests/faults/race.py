@@ -17,7 +17,7 @@ from pathlib import Path
 from musicfs import config, control
 from tests.faults.gauges import settle
 from tests.faults.hang import scene
-from tests.faults.reading import FIGURES
+from tests.figures import FAULTS
 from tests.mounted.mounting import STEP, Mount
 
 KILLER = """
@@ -73,7 +73,7 @@ def race(mount: Mount, kills: int, seed: str) -> float:
             while killer.poll() is None:
                 worst = max(worst, slowest_answer(mount, STEP))
         worst = max(worst, slowest_answer(mount, 0.1))
-        FIGURES["clients killed in a request"] += count
+        FAULTS["clients killed in a request"] += count
     return worst
 
 

@@ -12,14 +12,10 @@ import os
 import subprocess
 import tempfile
 import time
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-FIGURES: Counter[str] = Counter()
-"""What the campaign did, for its last line."""
-WORST: dict[str, float] = {"seconds": 0.0}
-"""The longest that any reader waited, from its start to its end, and the longest of what has a name."""
+from tests.figures import FAULTS, WORST
 
 _NAMES = {
     **{os.strerror(number): name for number, name in errno.errorcode.items()},
@@ -71,8 +67,8 @@ def read(program: str, path: Path, wanted: bytes, limit: float) -> Reading:
     )
     if program == "tail":
         wanted = wanted[-_TAIL:]
-    FIGURES["readings"] += 1
-    FIGURES["bytes verified"] += len(got)
+    FAULTS["readings"] += 1
+    FAULTS["bytes verified"] += len(got)
     WORST["seconds"] = max(WORST["seconds"], seconds)
     return Reading(error, _lie(program, error, got, wanted), seconds)
 

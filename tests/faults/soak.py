@@ -27,7 +27,7 @@ from pathlib import Path
 from musicfs.demo import Cut, Delivery, Ranges, Role, Service, mp3_of, wav_of_size
 from musicfs.demo.faults import dropped, html, json_error, throttled
 from tests.faults.gauges import settle
-from tests.faults.reading import FIGURES
+from tests.figures import FAULTS
 from tests.loopback import Loopback
 from tests.mounted.mounting import Mount, mounted
 from tests.trust.witness import catalogue, errors
@@ -79,7 +79,7 @@ def worsen(service: Service, rng: random.Random) -> None:
         lambda: setattr(service.knobs, "validity", rng.choice([3.0, 1800.0])),
     ]
     rng.choice(ways)()
-    FIGURES["faults laid"] += 1
+    FAULTS["faults laid"] += 1
 
 
 def _shape(rng: random.Random) -> Delivery:
@@ -98,7 +98,7 @@ def _keep_reading(command: list[str], end: float, words: list[str], sick: bool, 
             check=False,
         )
         if ended.returncode == -signal.SIGBUS and sick:
-            FIGURES["errors told to readers"] += 1
+            FAULTS["errors told to readers"] += 1
             continue
         if ended.returncode:
             wrong.append(ended.stderr)
@@ -106,9 +106,9 @@ def _keep_reading(command: list[str], end: float, words: list[str], sick: bool, 
         done, reads, failed = map(int, ended.stdout.split())
         if failed and not sick:
             wrong.append(f"{failed} errors of a healthy service")
-        FIGURES["bytes verified"] += done
-        FIGURES["reads verified"] += reads
-        FIGURES["errors told to readers"] += failed
+        FAULTS["bytes verified"] += done
+        FAULTS["reads verified"] += reads
+        FAULTS["errors told to readers"] += failed
 
 
 @contextmanager
@@ -180,7 +180,7 @@ def _outage(loop: Loopback) -> None:
     loop.stop(Role.CDN)
     time.sleep(1.0)
     loop.start(Role.CDN)
-    FIGURES["outages"] += 1
+    FAULTS["outages"] += 1
 
 
 def _look_round(mount: Mount, health: Health) -> None:
@@ -199,7 +199,7 @@ def main(amount: int, seed: int, tell: Callable[[str], None]) -> str:
     with tempfile.TemporaryDirectory(prefix="musicfs-soak-") as home:
         health = soak(Path(home), amount, seed, tell)
     third = health.memory[len(health.memory) // 3]
-    told = ", ".join(f"{count:,} {what}" for what, count in sorted(FIGURES.items()))
+    told = ", ".join(f"{count:,} {what}" for what, count in sorted(FAULTS.items()))
     return (
         f"{told}; memory {third >> 20} MiB after a third, {health.memory[-1] >> 20} MiB at the end, at most "
         f"{max(health.memory) >> 20}; descriptors {health.descriptors[0]} at first, {health.descriptors[-1]} "

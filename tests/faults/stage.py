@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from musicfs.demo import Clip, Job, Request, Service, content, m4a_of, wav_of_size, zip_of
 from musicfs.demo.knobs import Fault
 from tests.faults.gauges import settle
-from tests.faults.reading import FIGURES
+from tests.figures import FAULTS
 from tests.loopback import Loopback, running
 from tests.mounted.mounting import Mount, attached
 
@@ -98,7 +98,7 @@ class Stage:
         """See that the mount lives and that nothing is left in use."""
         assert self.mount.running, self.mount.log[-2000:]
         settle(self.mount)
-        FIGURES["gauge readings of zero"] += 1
+        FAULTS["gauge readings of zero"] += 1
 
 
 def fill(service: Service, songs: int) -> Service:
@@ -152,7 +152,7 @@ def healed(stage: Stage, path: Path, wanted: bytes, limit: float) -> str:
     while time.monotonic() < end:
         try:
             if path.read_bytes() == wanted:
-                FIGURES["bytes verified"] += len(wanted)
+                FAULTS["bytes verified"] += len(wanted)
                 return ""
             return "other bytes"
         except OSError as failed:

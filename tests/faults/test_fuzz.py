@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.faults.fuzz import PARSERS, SLOW, fuzz
-from tests.faults.reading import FIGURES
+from tests.figures import FAULTS
 
 SHORT = 2000
 FOUND = {
@@ -30,7 +30,7 @@ def test_what_once_broke(name: str, data: bytes) -> None:
 def test_mutated(name: str) -> None:
     """Well-formed inputs taken apart give a sound value or the failure that the parser names, at once."""
     assert fuzz(name, SHORT, seed=3) < SLOW
-    FIGURES["inputs parsed"] += SHORT
+    FAULTS["inputs parsed"] += SHORT
 
 
 @pytest.mark.parametrize("name", PARSERS)

@@ -18,7 +18,7 @@ from musicfs.demo import Role, content
 from tests.faults.gauges import let_go, settle
 from tests.faults.hang import CROWD, DEADLINE, PROMISE, crowd, in_flight, scene, stock, watched
 from tests.faults.race import race
-from tests.faults.reading import FIGURES
+from tests.figures import FAULTS
 from tests.loopback import running
 from tests.mounted.mounting import Mount, attached, done, sha256, take_away, until
 
@@ -44,7 +44,7 @@ def test_two_hundred_waiting(tmp_path: Path) -> None:
         ]
         with crowd(now.readers()) as waiting:
             until(lambda: now.service.counts["mp3"] >= 4)  # as many as are made at a time
-            FIGURES["readers waiting"] += waiting.waiting
+            FAULTS["readers waiting"] += waiting.waiting
             with ThreadPoolExecutor(len(programs)) as pool, watched("eight programs in a crowd"):
                 list(pool.map(lambda words: done(words, limit=PROMISE), programs))
             assert sha256(now.cached) == now.wanted

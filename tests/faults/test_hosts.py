@@ -18,9 +18,10 @@ import pytest
 
 from musicfs.demo import Role, Service
 from musicfs.demo.faults import black_hole, throttled
-from tests.faults.reading import FIGURES, Reading, read
+from tests.faults.reading import Reading, read
 from tests.faults.servers import AWAY, LATE, ONCE
 from tests.faults.stage import Stage, fill, healed, listed, staged
+from tests.figures import FAULTS
 from tests.mounted.mounting import done
 
 RATE = 8.0  # a host that was down is left alone for 15 s of the daemon's time, so for two of ours
@@ -99,7 +100,7 @@ def test_outage(how: str, stage: Stage) -> None:
             assert time.monotonic() - began < 2 * stage.patience + 5
     finally:
         outage.end(stage)
-    FIGURES["outages"] += 1
+    FAULTS["outages"] += 1
     for place, reading in (*readings.items(), *again.items()):
         assert (place, reading.lie) == (place, "")
         assert (place, reading.error in outage.errors) == (place, True), reading

@@ -18,9 +18,9 @@ import pytest
 from musicfs.demo import Clip, Cut, Role, Service
 from musicfs.demo.faults import Answer, black_hole, body, dropped, garbage, html, json_error, throttled
 from tests.faults.bends import BENDS
-from tests.faults.reading import FIGURES
 from tests.faults.servers import BROKEN, BUSY, LATE, REDIRECTS, STATUSES
 from tests.faults.stage import Stage, staged
+from tests.figures import FAULTS
 from tests.mounted.mounting import PLAYLISTS, run, until
 
 RATE = 20.0  # a listing is stale after a twentieth of a second here, and asked again behind whoever looks
@@ -92,7 +92,7 @@ def _service() -> Service:
 def _looked(stage: Stage, folder: str) -> tuple[str, set[str]]:
     """List a folder with `ls`; gives the errno's name and the names."""
     ended = run(["ls", "-U", stage.mount.path / folder], limit=stage.patience)
-    FIGURES["readings"] += 1
+    FAULTS["readings"] += 1
     for number_name in ("EIO", "EACCES", "EBUSY", "ETIMEDOUT", "EHOSTUNREACH", "ENOENT"):
         if _TEXT[number_name] in ended.stderr:
             return number_name, set(ended.stdout.splitlines())
@@ -147,7 +147,7 @@ def test_never_listed(kinds: tuple[str, ...], tmp_path_factory: pytest.TempPathF
                     wrong.append(f"{what}: {folder} is {error or sorted(names)[:3]}")
             if len(service.log) - before > 3 * TRIED:
                 wrong.append(f"{what}: {len(service.log) - before} requests")
-            FIGURES["faults alone"] += 1
+            FAULTS["faults alone"] += 1
         assert not wrong
         stage.heal()
         for folder, names in _names(service).items():
@@ -184,7 +184,7 @@ def test_listed_once(tmp_path_factory: pytest.TempPathFactory) -> None:
                     wrong.append(f"{what}: {folder} took {time.monotonic() - began:.1f} s")
             if len(service.log) - before > 2 * 3 * TRIED:
                 wrong.append(f"{what}: {len(service.log) - before} requests")
-            FIGURES["faults alone"] += 1
+            FAULTS["faults alone"] += 1
         assert not wrong
 
 

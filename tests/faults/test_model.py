@@ -13,8 +13,8 @@ from musicfs.demo import Service
 from tests.faults.gauges import settle
 from tests.faults.model_kernelless import KernellessMachine
 from tests.faults.model_mounted import MountedMachine
-from tests.faults.reading import FIGURES
 from tests.faults.soak import readers, stock
+from tests.figures import FAULTS
 from tests.mounted.mounting import mounted
 from tests.trust.witness import catalogue
 from tests.world import LOOSE_ENDS
@@ -48,11 +48,11 @@ def test_random_readers(tmp_path: Path, service: Service) -> None:
     """Threads that read at random, in order, by maps and past the end never see a wrong byte or an error."""
     stock(service)
     files = catalogue(service)
-    before = FIGURES["reads verified"]
+    before = FAULTS["reads verified"]
     with mounted(service, tmp_path, cache_size=6_000_000, deadline=20) as mount:
         mount.listed("flowmusic"), mount.listed("tempolor")
         end = time.monotonic() + 4.0
         with readers(mount, files, tmp_path, 4.0, sick=False):
             time.sleep(max(0.0, end - time.monotonic()))
         settle(mount)
-    assert FIGURES["reads verified"] > before + 20
+    assert FAULTS["reads verified"] > before + 20

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from musicfs.demo import Service
-from tests.faults.reading import FIGURES, PROGRAMS, Reading, read
+from tests.faults.reading import PROGRAMS, Reading, read
 from tests.faults.servers import CASES, GONE, Case
 from tests.faults.stage import Stage, fill, healed, listed, staged
+from tests.figures import FAULTS
 
 SIDE_BY_SIDE = 24
 LIMIT = 30.0  # seconds on a busy machine: an `open` and a repeated read of 4 s each, and songs in between
@@ -71,7 +72,7 @@ def try_all(stage: Stage) -> list[Outcome]:
         calls = [stage.calls[ident] for ident, _, _ in songs]
         stage.heal()
         after = list(pool.map(lambda song: healed(stage, song[1], song[2], 15.0), songs))
-    FIGURES["faults alone"] += len(CASES)
+    FAULTS["faults alone"] += len(CASES)
     assert stage.mount.running
     return [Outcome(*row) for row in zip(CASES, readings, calls, after, strict=True)]
 

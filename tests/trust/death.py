@@ -392,7 +392,7 @@ def run(home: Path, times: int, seed: int, tell: Callable[[str], None] = lambda 
 
 def main() -> int:
     """Run the long form from the command line."""
-    from tests.trust.witness import COUNTS
+    from tests.figures import TRUST
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=1000, help="deaths (default: %(default)s)")
@@ -406,7 +406,7 @@ def main() -> int:
             return 1
     print(
         f"{book.deaths} deaths, {book.checked} files checked after them, {book.kept_whole} objects stayed "
-        f"whole, {COUNTS['bytes verified']:,} bytes verified, worst restart {book.worst_restart:.2f} s"
+        f"whole, {TRUST['bytes verified']:,} bytes verified, worst restart {book.worst_restart:.2f} s"
     )
     print("met by death: " + ", ".join(f"{what} {count}" for what, count in book.moments.most_common()))
     return 0

@@ -14,9 +14,9 @@ import pytest
 
 from musicfs.core.spans import BLOCK
 from musicfs.demo import Member, Service, archive_of, content, wav_of, wav_of_size
+from tests.figures import TRUST
 from tests.mounted.mounting import Mount, mounted, run, until
 from tests.trust.witness import (
-    COUNTS,
     Kept,
     catalogue,
     forget_pages,
@@ -155,7 +155,7 @@ def test_damaged_data(damage: str, restart: str, stage: Stage) -> None:
         assert mount.stop() == 0
     for one in stage.kept():
         DAMAGES[damage](one, stage.rng)
-        COUNTS["damages"] += 1
+        TRUST["damages"] += 1
     if RESTARTED[restart]:
         mount.start()
     stage.check()
@@ -179,7 +179,7 @@ def test_one_flipped_byte_costs_one_block(restart: str, stage: Stage) -> None:
         assert mount.stop() == 0
     for one in (wav, mp3):
         _flip(one, stage.rng)
-        COUNTS["damages"] += 1
+        TRUST["damages"] += 1
     if RESTARTED[restart]:
         mount.start()
     stage.check()
@@ -204,7 +204,7 @@ def test_swapped_objects(restart: str, whole: bool, stage: Stage) -> None:
             first.rename(aside)
             second.rename(first)
             aside.rename(second)
-        COUNTS["damages"] += 1
+        TRUST["damages"] += 1
     if RESTARTED[restart]:
         mount.start()
     stage.check()
@@ -224,7 +224,7 @@ def test_maps_cut_at_every_record(stage: Stage) -> None:
             cut = ends[turn * len(ends) // 4] - turn % 2
             with one.map.open("r+b") as file:
                 file.truncate(cut)
-            COUNTS["damages"] += 1
+            TRUST["damages"] += 1
         mount.start()
         stage.check()
 
@@ -239,7 +239,7 @@ def test_maps_of_rubbish(stage: Stage) -> None:
             raw = bytearray(one.map.read_bytes())
             raw[stage.rng.randrange(len(raw))] ^= 1 << stage.rng.randrange(8)
             one.map.write_bytes(raw if turn else stage.rng.randbytes(len(raw)))
-            COUNTS["damages"] += 1
+            TRUST["damages"] += 1
         mount.start()
         stage.check()
 
@@ -251,7 +251,7 @@ def test_folder_in_the_place_of_a_file(stage: Stage) -> None:
     places = list(stage.kept(":wav"))
     for one in places:
         _folder_instead(one, stage.rng)
-        COUNTS["damages"] += 1
+        TRUST["damages"] += 1
     stage.check()
     for one in places:
         one.data.rmdir()
@@ -265,7 +265,7 @@ def test_removed_cache_under_the_mount(what: str, stage: Stage) -> None:
     mount = stage.mount
     mount.expect(*_SAID)
     shutil.rmtree(mount.home / "cache" / ("objects" if what == "objects" else ""))
-    COUNTS["damages"] += 1
+    TRUST["damages"] += 1
     stage.check()
     stage.service.reset_counts()
     stage.check()
@@ -289,7 +289,7 @@ def test_removed_under_a_running_pass(stage: Stage) -> None:
         until(lambda: service.log[-1].sent > 200_000)
         for place in (mount.home / "cache" / "objects").rglob("*.data"):
             place.unlink()
-            COUNTS["damages"] += 1
+            TRUST["damages"] += 1
         forget_pages(path)
         try:
             found: bytes | int = read_at(file.fileno(), 0, len(wanted))
@@ -364,7 +364,7 @@ def test_damaged_state(damage: str, stage: Stage) -> None:
     mount.expect("state", *_SAID)
     assert mount.stop() == 0
     STATES[damage](mount.home / "state", stage.rng)
-    COUNTS["damages"] += 1
+    TRUST["damages"] += 1
     mount.start()
     stage.check()
     assert not {"mp3", "whole"} & set(stage.service.counts)
@@ -384,7 +384,7 @@ def test_lost_state_and_other_bytes(service: Service, tmp_path: Path) -> None:
         shutil.rmtree(mount.home / "state")
         job.assets["wav"] = new = wav_of_size(1_500_000, "new")
         job.modified = job.updated + 60
-        COUNTS["damages"] += 1
+        TRUST["damages"] += 1
         mount.expect("other bytes now")
         mount.start()
         until(lambda: _succeeds(wav, content(new)), 10)
@@ -405,7 +405,7 @@ def test_newer_state_is_refused(service: Service, tmp_path: Path) -> None:
         assert "newer musicfs" in said.stderr
         assert "MUSICFS_STATE_DIR" in said.stderr
         assert path.read_bytes() == before
-        COUNTS["damages"] += 1
+        TRUST["damages"] += 1
 
 
 def test_state_deleted_under_the_mount(stage: Stage) -> None:
@@ -413,7 +413,7 @@ def test_state_deleted_under_the_mount(stage: Stage) -> None:
     mount = stage.mount
     mount.expect("state")
     shutil.rmtree(mount.home / "state")
-    COUNTS["damages"] += 1
+    TRUST["damages"] += 1
     stage.check()
     mount.stop()
     mount.start()

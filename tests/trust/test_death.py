@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.figures import TRUST
 from tests.trust.death import run
-from tests.trust.witness import COUNTS
 
 DEATHS = 20
 
@@ -22,5 +22,5 @@ def test_twenty_deaths(tmp_path: Path) -> None:
     assert book.checked >= 5 * DEATHS // 2
     assert book.kept_whole > 0
     assert book.worst_restart < 20
-    COUNTS["deaths"] += book.deaths
-    COUNTS["objects that stayed whole"] += book.kept_whole
+    TRUST["deaths"] += book.deaths
+    TRUST["objects that stayed whole"] += book.kept_whole

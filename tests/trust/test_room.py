@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from musicfs.demo import Framing, Service, content, mp3_of, wav_of_size
+from tests.figures import TRUST
 from tests.loopback import running
 from tests.mounted.mounting import Mount, attached, until
 from tests.trust.witness import (
-    COUNTS,
     attempt,
     catalogue,
     compare,
@@ -141,7 +141,7 @@ def test_limit_under_eight_readers(service: Service, tmp_path: Path) -> None:
         assert watch.looks > 100
         assert 3 * MIB < watch.most <= 4 * MIB + SLACK
         assert sum(reader.refused for reader in readers) < 100
-        COUNTS["looks at the disk"] += watch.looks
+        TRUST["looks at the disk"] += watch.looks
         mount.restart()
         assert used(mount.home / "cache") <= 4 * MIB + SLACK
 

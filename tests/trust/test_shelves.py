@@ -16,7 +16,7 @@ from musicfs.core.spans import BLOCK
 from musicfs.demo import Member, mp3_of, zip_of
 from musicfs.errors import Changed, MusicfsError
 from musicfs.model import Form, Known, Span
-from tests.trust.witness import COUNTS
+from tests.figures import TRUST
 from tests.world import House, Memo, Thing, mp3_asset, pattern, wav_asset
 
 SIZE = 5 * BLOCK + 777
@@ -145,13 +145,13 @@ async def test_maps_cut_at_every_byte(tmp_path: Path, autojump_clock: trio.testi
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(raw[:cut])
             path.with_suffix(".data").write_bytes(data)
-            COUNTS["damages"] += 1
+            TRUST["damages"] += 1
         async with housed(tmp_path / "made", memo if cut % 2 else Memo()) as house:
             house.put(WAV, Thing(OLD))
             house.put(MP3, Thing(song))
             assert await read(house, WAV) == OLD
             assert await read(house, MP3) == song
-            COUNTS["bytes verified"] += len(OLD) + len(song)
+            TRUST["bytes verified"] += len(OLD) + len(song)
 
 
 @pytest.mark.expected_log("damaged")
@@ -230,6 +230,6 @@ async def test_next_version_without_room(tmp_path: Path, autojump_clock: trio.te
                 bodies.append(thing.next_data[0])
                 assert await read_at_last(house, MP3) in bodies, "a mixture"
                 house.store.drop(str(MP3.key), house.content.facts(MP3).version)
-                COUNTS["bytes verified"] += SIZE
+                TRUST["bytes verified"] += SIZE
             assert await read_at_last(house, MP3) in bodies
             nursery.cancel_scope.cancel()

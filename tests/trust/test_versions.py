@@ -32,8 +32,9 @@ from musicfs.demo import (
     wav_of_size,
 )
 from musicfs.demo.assets import Altered
+from tests.figures import TRUST
 from tests.mounted.mounting import Mount, mounted, until
-from tests.trust.witness import COUNTS, Wrong, attempt, forget_pages, read_at, read_whole, verify
+from tests.trust.witness import Wrong, attempt, forget_pages, read_at, read_whole, verify
 
 SIZE = 1_500_000
 KINDS = {
@@ -72,7 +73,7 @@ class Song:
         elif found not in self.bodies:
             raise Wrong(f"{self.path}: {len(found)} bytes that were never served together")
         else:
-            COUNTS["bytes verified"] += len(found)
+            TRUST["bytes verified"] += len(found)
         return found
 
 
@@ -244,7 +245,7 @@ def _one_handle(song: Song, rng: random.Random) -> int:
         for _ in range(8):
             at = rng.randrange(size - 5000)
             pieces.append((at, read_at(file, at, 5000)))
-            COUNTS["bytes verified"] += 5000
+            TRUST["bytes verified"] += 5000
     finally:
         os.close(file)
         fits = [
@@ -298,7 +299,7 @@ def test_mapped_readers(whole: bool, song: Song) -> None:
         assert program.returncode in (0, -7), "neither an end nor SIGBUS"
         pages = {int(line.split()[0]): line.split()[1] for line in printed.splitlines() if len(line) > 33}
         assert any(all(_page(body, at) == seen for at, seen in pages.items()) for body in song.bodies)
-        COUNTS["bytes verified"] += len(pages) * mmap.PAGESIZE
+        TRUST["bytes verified"] += len(pages) * mmap.PAGESIZE
     if whole:
         assert ends == [0, 0, 0]
 
@@ -328,7 +329,7 @@ def test_restless_mp3s(tmp_path: Path) -> None:
                     failures.append(failed)
                 return False
             found[uuid].setdefault(inode, set()).add(body)
-            COUNTS["bytes verified"] += len(body)
+            TRUST["bytes verified"] += len(body)
             return True
 
         def reads(seed: int) -> None:

@@ -14,8 +14,9 @@ import pytest
 
 from musicfs.demo import Clip, Cut, Delivery, Framing, Mp3Noise, Service, content
 from musicfs.demo.assets import Altered
+from tests.figures import TRUST
 from tests.mounted.mounting import Mount, mounted, until
-from tests.trust.witness import COUNTS, catted, read_at
+from tests.trust.witness import catted, read_at
 
 SECONDS = 16.0
 SIZE = Mp3Noise(SECONDS).size
@@ -67,8 +68,8 @@ class Stage:
     def read(self, clip: Clip) -> bytes | str:
         """Read a clip's mp3 whole with a program of its own, or give the name of the error."""
         found = catted(self.mount.path / "flowmusic" / f"{clip.uuid}.mp3")
-        COUNTS["bytes verified"] += len(found) if isinstance(found, bytes) else 0
-        COUNTS["passes"] += 1
+        TRUST["bytes verified"] += len(found) if isinstance(found, bytes) else 0
+        TRUST["passes"] += 1
         return found
 
     def read_all(self, clips: list[Clip]) -> list[bytes | str]:
@@ -184,7 +185,7 @@ def test_a_program_sees_no_mixture(stage: Stage) -> None:
         printed, _ = program.communicate(timeout=40)
         assert any(content(_rendering(clip, call)).startswith(printed) for call in range(1, 128))
         assert program.returncode != 0 or len(printed) == SIZE
-        COUNTS["bytes verified"] += len(printed)
+        TRUST["bytes verified"] += len(printed)
 
 
 @pytest.mark.parametrize("framing", [Framing.CHUNKED, Framing.CLOSE], ids=str)
@@ -295,7 +296,7 @@ def test_killed_in_the_middle(stage: Stage) -> None:
     stage.mount.crash()
     with contextlib.suppress(OSError):  # The dead mount may say so.
         os.close(file)
-    COUNTS["deaths"] += 1
+    TRUST["deaths"] += 1
     stage.mount.start()
     found = stage.read(clip)
     assert stage.passes() == 2

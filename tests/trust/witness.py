@@ -14,7 +14,6 @@ import contextlib
 import errno
 import os
 import subprocess
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,8 @@ import pytest
 
 from musicfs.demo import Service, content
 from musicfs.store import maps
+from tests.figures import TRUST
 from tests.mounted.mounting import Mount, take_away
-
-COUNTS: Counter[str] = Counter()
-"""Deaths, damages, bytes verified and so on, for the last line of the run."""
 
 NAMES = {os.strerror(number): name for number, name in errno.errorcode.items()}
 """What `cat` says, and the name of the error it means."""
@@ -103,8 +100,8 @@ def verify(path: Path, wanted: bytes, read: Callable[[Path], bytes | str] = read
 
 def compare(path: Path, offset: int, found: bytes, wanted: bytes) -> None:
     """Compare bytes with the span of `wanted` that begins at `offset` and has their length."""
-    COUNTS["bytes verified"] += len(found)
-    COUNTS["reads verified"] += 1
+    TRUST["bytes verified"] += len(found)
+    TRUST["reads verified"] += 1
     if found != wanted[offset : offset + len(found)]:
         at = next(i for i, byte in enumerate(found) if byte != wanted[offset + i])
         raise Wrong(f"{path}: another byte at {offset + at}")
