@@ -16,6 +16,7 @@ from typing import Protocol
 
 import httpx
 
+from musicfs import operations
 from musicfs.errors import Rejected
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -121,7 +122,7 @@ class _ApiDoor(httpx.AsyncBaseTransport):
         if origin_of(request.url) != self._origin:
             raise Rejected("the token goes to the API's own origin only")
         request.headers["Authorization"] = f"Bearer {self.token}"
-        return await self._inner.handle_async_request(request)
+        return await _carried(self._inner, request)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -137,10 +138,19 @@ class _BytesDoor(httpx.AsyncBaseTransport):
             raise Rejected("credentials do not go to byte servers")
         if request.url.scheme != "https" and request.url.host not in LOOPBACK:
             raise Rejected("the link is not https")
-        return await self._inner.handle_async_request(request)
+        return await _carried(self._inner, request)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+async def _carried(inner: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
+    """Let a request go out, with what it is asked for told to whoever wants to know."""
+    kind, part = str(request.extensions.get("kind", "GET")), request.headers.get("range", "")
+    with operations.Asking(kind, origin_of(request.url), part) as asking:
+        answer = await inner.handle_async_request(request)
+        asking.outcome = str(answer.status_code)
+    return answer
 
 
 def _only_get(request: httpx.Request) -> None:

@@ -132,7 +132,9 @@ class Wire:
             pool=None,
         )
         try:
-            asked = self._doors.api.build_request("GET", self._doors.origin + target, timeout=timeouts)
+            asked = self._doors.api.build_request(
+                "GET", self._doors.origin + target, timeout=timeouts, extensions={"kind": request.kind}
+            )
             answer = await self._doors.api.send(asked, stream=True)
             try:
                 gate.heard()
