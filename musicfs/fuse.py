@@ -331,11 +331,6 @@ def takes() -> bool:
     return bool(pyfuse3.trio.lowlevel.takes())  # type: ignore[attr-defined]
 
 
-def takes() -> bool:
-    """Tell whether requests are taken, without making one: some were since the last time, or none waits."""
-    return bool(pyfuse3.trio.lowlevel.takes())  # type: ignore[attr-defined]
-
-
 def stop() -> None:
     """Take no more requests; `serve` returns when those under way are answered."""
     pyfuse3.terminate()
