@@ -100,6 +100,9 @@ async def test_status_counts_and_names_no_account(
             ("account 1", "ok"),
             ("account 2", "broken"),
         ]
+        ages = [one["listed_ago"] for one in flow["accounts"]]
+        assert ages == [0.0, 3700.0]  # the broken one's last listing is that of the start
+        assert "Add this account again" in flow["accounts"][1]["remedy"]
         assert sum(one["songs"] for one in flow["accounts"]) == flow["songs"] == len(made.flow.clips)
         assert flow["complete"]
         assert told["upstream"]["kinds"]["mp3"] == 1
@@ -111,6 +114,33 @@ async def test_status_counts_and_names_no_account(
         assert report.status()["cache"]["hit_rate"] == 0.5
         assert report.status()["first_byte"]["cached"] == {"files": 1, "median": 0.0, "p99": 0.0}
         assert told["uptime"] >= 3700
+
+
+@pytest.mark.expected_log("not believed")
+@pytest.mark.trio
+async def test_status_tells_which_songs_stay_until_somebody_says(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """An account that lost over a quarter of its songs at once, and one that is linked no more: how many songs
+    wait for a word, and which; neither by name."""
+    made = Service(clock=wall)
+    for number in range(30):
+        made.add_clip("ada@example.com", f"Song {number}")
+        made.add_clip("ben@example.com", f"Other {number}")
+    async with living(made, tmp_path) as mounted:
+        await mounted.names("flowmusic")
+        for clip in [clip for clip in made.flow.clips if clip.account == "ada@example.com"][:12]:
+            made.flow.clips.remove(clip)
+        del made.flow.accounts["ben@example.com"]
+        await trio.sleep(3700)
+        await mounted.names("flowmusic")
+        await trio.testing.wait_all_tasks_blocked()
+        one, other = service_of(innocent(report_on(mounted).status()), "flowmusic")["accounts"]
+        assert (one["name"], one["songs"], one["state"]) == ("account 1", 30, "doubted")
+        assert one["error"] == "its last listing lacked 12 of them"
+        assert (other["name"], other["songs"], other["state"]) == ("not linked", 30, "gone")
+        assert one["remedy"] == other["remedy"]
+        assert one["remedy"].endswith("musicfs forget ACCOUNT")
 
 
 @pytest.mark.trio

@@ -5,6 +5,6 @@ listing   one service's listing: accounts, pages, what broke
 catalog   every song known, kept over restarts; refreshed behind whoever looks
 """
 
-from musicfs.catalog.catalog import Catalog
+from musicfs.catalog.catalog import Catalog, Standing
 
-__all__ = ["Catalog"]
+__all__ = ["Catalog", "Standing"]

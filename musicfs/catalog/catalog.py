@@ -54,8 +54,10 @@ class Standing:
     """When it was last read to its end, on trio's clock."""
     failure: MusicfsError | None = None
     accounts: list[Account] = field(default_factory=list)
-    troubles: dict[str, str] = field(default_factory=dict)
+    troubles: dict[str, UpstreamError] = field(default_factory=dict)
     """Account → why it could not be read at the last refresh; never printed with its name."""
+    listed: dict[str, float] = field(default_factory=dict)
+    """Account → when it was last read without a failure, on trio's clock."""
     doubted: dict[str, set[str]] = field(default_factory=dict)
     """Account → songs that a pass lacked which was not believed."""
 
@@ -172,13 +174,14 @@ class Catalog(Songs):
                 if account.error:
                     raise AccountBroken(account.error)
                 await self._read_account(service, account, full)
+                standing.listed[account.ident] = trio.current_time()
             except AccountBroken as broken:
-                standing.troubles[account.ident] = str(broken)
+                standing.troubles[account.ident] = broken
                 # Said once, when it begins: `status` says it as long as it lasts.
                 level = logging.DEBUG if before else logging.WARNING
                 log.log(level, "listing %s: one account is in an error state, its songs stay", service)
             except UpstreamError as failed:
-                standing.troubles[account.ident] = str(failed)
+                standing.troubles[account.ident] = failed
                 failures.append(failed)
         await self._follow_by_id(service)
         if not standing.complete and not failures and len(standing.troubles) == len(standing.accounts) > 0:

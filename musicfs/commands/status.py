@@ -69,6 +69,7 @@ def _facts(reply: Mapping[str, Any]) -> list[tuple[str, ...]]:
         ("first byte", "first_byte" in reply, _first_byte(_mapping(reply, "first_byte"))),
         ("asked", _requests(upstream) != _requests(today), f"{_requests(upstream)} since the start"),
         ("asked today", bool(today), _requests(today)),
+        ("scanned", bool(today.get("scanned")), f"{bytes_text(today.get('scanned'))} today by media servers"),
         ("servers", bool(_mapping(upstream, "hosts")), _hosts(_mapping(upstream, "hosts"))),
         ("refused", bool(reply.get("scanners_refused")), _refused(reply)),
     )
@@ -117,21 +118,29 @@ def _hosts(hosts: Mapping[str, Any]) -> str:
 
 def _refused(reply: Mapping[str, Any]) -> str:
     by = ", ".join(f"{count} of {program}" for program, count in _mapping(reply, "refused").items())
-    return f"{reply.get('scanners_refused')} requests of indexers" + (f": {by}" if by else "")
+    return f"{reply.get('scanners_refused')} requests of indexers and media servers" + (
+        f": {by}" if by else ""
+    )
 
 
 def _songs(reply: Mapping[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for service in _entries(reply, "services"):
-        age = service.get("listed_ago")
-        listed = "not since the start" if age is None else f"{span_text(age)} ago"
         state = "being listed" if service.get("refreshing") else ""
-        name, error = _text(service, "name") or _text(service, "service"), _text(service, "error")
-        rows.append((name, "", _text(service, "songs"), state, listed, error))
+        name = _text(service, "name") or _text(service, "service")
+        rows.append((name, "", _text(service, "songs"), state, _listed(service), _failing(service)))
         for account in _entries(service, "accounts"):
-            state, error = _text(account, "state"), _text(account, "error")
-            rows.append(("", _text(account, "name"), _text(account, "songs"), state, "", error))
+            name, state = _text(account, "name"), _text(account, "state")
+            rows.append(("", name, _text(account, "songs"), state, _listed(account), _failing(account)))
     return rows
+
+
+def _listed(told: Mapping[str, Any]) -> str:
+    """Write when a listing was last read; an older daemon does not say so of accounts."""
+    age = told.get("listed_ago")
+    if age is None:
+        return "not since the start" if "listed_ago" in told else ""
+    return f"{span_text(age)} ago"
 
 
 def _transfers(reply: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -7,7 +7,8 @@ of a file that was whole in the cache when it was opened.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import trio
 
 import musicfs
+from musicfs.catalog import Standing
 from musicfs.core.tree import File, Written, title
 from musicfs.filesystem import Filesystem
 from musicfs.filesystem.scanning import SCANNED
@@ -25,6 +27,8 @@ from musicfs.wire import Wire
 
 _BYTES = ("bytes", SCANNED)
 """What is counted and is no kind of request."""
+_NEVER = -1.0
+_FORGET = "They stay; if they are gone for good: musicfs forget ACCOUNT"
 
 
 class Status:
@@ -78,28 +82,17 @@ class Status:
     def _service(self, slug: str) -> dict[str, Any]:
         catalog = self._files.catalog
         standing = catalog.standing[slug]
-        songs = list(catalog.rows(slug))
-        accounts = []
-        for place, account in enumerate(standing.accounts, 1):
-            trouble = standing.troubles.get(account.ident)
-            accounts.append(
-                {
-                    "name": f"account {place}",
-                    "songs": sum(row.song.account == account.ident for row in songs),
-                    "state": "broken" if trouble else "ok",
-                    "error": trouble,
-                }
-            )
+        counts = Counter(row.song.account for row in catalog.rows(slug))
         return {
             "service": slug,
             "name": NAMES.get(slug, slug),
-            "songs": len(songs),
+            "songs": counts.total(),
             "complete": standing.complete,
             "refreshing": standing.refreshing,
-            "listed_ago": round(trio.current_time() - standing.asked, 1) if standing.asked >= 0 else None,
+            "listed_ago": _ago(standing.asked),
             "error": str(standing.failure) if standing.failure else None,
             "remedy": standing.failure.remedy if standing.failure else None,
-            "accounts": accounts,
+            "accounts": [*_accounts(standing, counts), *_unlinked(standing, counts)],
         }
 
     def _hits(self) -> dict[str, Any]:
@@ -138,6 +131,44 @@ class Status:
             },
             "hosts": self._wire.gates.told(),
         }
+
+
+def _accounts(standing: Standing, counts: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    """Tell of each linked account, by number: its name is an e-mail address."""
+    for place, account in enumerate(standing.accounts, 1):
+        failure = standing.troubles.get(account.ident)
+        doubted = len(standing.doubted.get(account.ident, ()))
+        state, error, remedy = "ok", None, None
+        if failure is not None:
+            state, error, remedy = "broken", str(failure), failure.remedy
+        elif doubted:
+            state, error, remedy = "doubted", f"its last listing lacked {doubted} of them", _FORGET
+        yield {
+            "name": f"account {place}",
+            "songs": counts.get(account.ident, 0),
+            "state": state,
+            "listed_ago": _ago(standing.listed.get(account.ident, _NEVER)),
+            "error": error,
+            "remedy": remedy,
+        }
+
+
+def _unlinked(standing: Standing, counts: Mapping[str, int]) -> Iterator[dict[str, Any]]:
+    """Tell of songs whose account is linked no more, once it is known which are."""
+    songs = sum(counts.values()) - sum(counts.get(account.ident, 0) for account in standing.accounts)
+    if songs and standing.accounts:
+        yield {
+            "name": "not linked",
+            "songs": songs,
+            "state": "gone",
+            "error": "useapi.net names no such account any more",
+            "remedy": _FORGET,
+        }
+
+
+def _ago(moment: float) -> float | None:
+    """Give the seconds since a moment on trio's clock; None if it never was."""
+    return round(trio.current_time() - moment, 1) if moment >= 0 else None
 
 
 def _reads(file: File | Written, key: Key) -> bool:

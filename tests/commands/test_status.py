@@ -21,8 +21,14 @@ REPLY: dict[str, Any] = {
     "services": [
         {
             "service": "flowmusic",
+            "name": "Flow Music",
             "songs": 12,
-            "accounts": [{"name": "first", "songs": 12, "state": "ok", "error": None}],
+            "accounts": [
+                {"name": "account 1", "songs": 9, "state": "ok", "listed_ago": 90, "error": None},
+                {"name": "account 2", "songs": 3, "state": "broken", "listed_ago": None}
+                | {"error": "it is in an error state (596)", "remedy": "Add it again."},
+                {"name": "not linked", "songs": 2, "state": "gone", "error": "it is not named"},
+            ],
             "listed_ago": 30,
         },
         {"service": "tempolor", "songs": 0, "accounts": [], "listed_ago": None},
@@ -43,7 +49,7 @@ REPLY: dict[str, Any] = {
     "upstream": {
         "kinds": {"list": 2, "mint": 1},
         "bytes": 5000,
-        "today": {"day": "2026-11-21", "kinds": {"list": 9}, "bytes": 7000},
+        "today": {"day": "2026-11-21", "kinds": {"list": 9}, "bytes": 7000, "scanned": 2048},
         "hosts": {
             "api.useapi.net:443": {"down_for": 12.0, "quiet_for": {}},
             "cdn:443": {"down_for": None, "quiet_for": {"range": 70.0}},
@@ -73,9 +79,12 @@ def test_status_is_readable(serving: Serve, capsys: pytest.CaptureFixture[str]) 
         "2 list, 1 mint; 4.9 KiB fetched since the start",
         "asked today  9 list; 6.8 KiB fetched",
         "api.useapi.net:443 does not answer, left alone for 12 s; cdn:443 wants quiet for 1 min 10 s\n",
-        "3 requests of indexers: 2 of tumblerd, 1 of updatedb",
-        "30 s ago",
-        "not since the start",
+        "3 requests of indexers and media servers: 2 of tumblerd, 1 of updatedb",
+        "scanned      2.0 KiB today by media servers",
+        "Flow Music              12             30 s ago\n",
+        "account 1   9      ok      1 min 30 s ago\n",
+        "account 2   3      broken  not since the start  it is in an error state (596); add it again\n",
+        "not linked  2      gone                         it is not named\n",
         "library/Tide/Tide.mp3  cp, vlc  1.0 KiB  4.0 KiB  2.0 KiB",
         "flowmusic:a:mp3        ahead    1.0 KiB  ?",
         "the link was refused (3 times)",
