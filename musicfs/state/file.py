@@ -6,7 +6,8 @@ names and dates. A file of no length beside a copy counts as damaged.
 
 What must always be true: nothing is ever deleted that might still be mended; files are made 0600, for they
 hold e-mail addresses; no sqlite3.Error and no OSError leaves this room.
-It refuses a file of a newer musicfs, untouched.
+A file of an older musicfs is brought up to this one's format, each step whole or not at all; it refuses a
+file of a newer one, untouched.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from musicfs.errors import ConfigError, StoreError, StoreFull
-from musicfs.state.tables import FORMAT, TABLES, Contents, contents_of
+from musicfs.state.tables import STEPS, Contents, contents_of
 
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_FORMAT")
 """What SQLite says of a file that is not ours, or not any more; all else is the disk's or the folder's."""
@@ -121,7 +122,7 @@ class File:
 
     def _read(self, base: sqlite3.Connection) -> Contents:
         (version,) = base.execute("PRAGMA user_version").fetchone()
-        if version > FORMAT:
+        if version > len(STEPS):
             raise ConfigError(
                 f"the state in {self._folder} was written by a newer musicfs; upgrade this one, "
                 "or choose another folder with MUSICFS_STATE_DIR"
@@ -132,8 +133,8 @@ class File:
         (verdict,) = base.execute("PRAGMA integrity_check(1)").fetchone()
         if verdict != "ok":
             raise Broken(" ".join(verdict.split()))
-        if version == 0:
-            base.executescript(TABLES)
+        for number, step in enumerate(STEPS[version:], version + 1):
+            base.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
         return contents_of(base)
 
     def _make(self) -> None:

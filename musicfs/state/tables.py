@@ -23,12 +23,7 @@ from musicfs.model import Known, Song, SongRow
 
 LOG = logging.getLogger("musicfs.state")
 
-FORMAT = 1
-"""The `user_version` of the tables below; a file that says more is of a newer musicfs. They are
-STRICT so that `integrity_check` finds values of a wrong type too."""
-
-TABLES = f"""
-BEGIN;
+_FIRST = """
 CREATE TABLE songs (
     birth INTEGER PRIMARY KEY AUTOINCREMENT, service TEXT NOT NULL, ident TEXT NOT NULL, facts BLOB NOT NULL,
     mtime_ns INTEGER NOT NULL, name TEXT, parent TEXT, listed INTEGER NOT NULL, lacks REAL,
@@ -41,9 +36,15 @@ CREATE TABLE files (
 CREATE TABLE directories (key TEXT PRIMARY KEY, version INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
 CREATE TABLE missing (key TEXT PRIMARY KEY, first REAL NOT NULL, last REAL NOT NULL) STRICT;
 CREATE TABLE marks (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-PRAGMA user_version = {FORMAT};
-COMMIT;
 """
+"""STRICT, so that `integrity_check` finds values of a wrong type too."""
+
+STEPS: list[str] = [_FIRST]
+"""What makes each format out of the one before, the first out of an empty file. A step that was released
+stays as it is: `tests/formats/` keeps a file of each format."""
+
+FORMAT = len(STEPS)
+"""The `user_version` of the tables; a file that says more is of a newer musicfs."""
 
 SAVE_SONG = """
 INSERT INTO songs (birth, service, ident, facts, mtime_ns, name, parent, listed, lacks)
