@@ -42,8 +42,8 @@ _SHAPES = {"short", "long", "extra", "framing", "ranges", "content_range"}
 """What shapes a body; only one of them a song, because two can make a lie that no header and no container
 tells: as many bytes too few as too many, or half a song under a length that is announced and kept."""
 
-_NO_LINK = {"link: 404", "link: 410"}
-"""Said of all links of a song, its stems among them, it is believed for a day: a song without stems."""
+_NO_STEMS = {"link: 404", "link: 410", "cdn: 404", "cdn: 410"}
+"""Said of all that a song has, its stems among it, it is believed for a day: a song without stems."""
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ def drawn(seed: int) -> Mix:
             case = dice.choice([case for case in CASES if case.place == where and not case.errors & GONE])
             if shaped and case.twist.keys() & _SHAPES:
                 continue
-            if case.name in _NO_LINK and ("stems", song) in songs:
+            if case.name in _NO_STEMS and ("stems", song) in songs:
                 continue
             shaped = shaped or bool(case.twist.keys() & _SHAPES)
             faults.append((case, number, dice.choice((None, 1, 2, 5))))
