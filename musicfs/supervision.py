@@ -20,8 +20,8 @@ import trio
 
 from musicfs import host
 
-TELL = 15.0
-"""Seconds between two looks at what STATUS says: nobody reads it more often."""
+TELL = 5.0
+"""Seconds between two looks at what STATUS says; one takes a millisecond where there are 10,000 songs."""
 LOOKS = 4
 """Looks in one watchdog period: one that meets a busy moment is made up for by the next."""
 
@@ -56,8 +56,8 @@ class Supervisor:
         host.sd_notify(self._environ, "STOPPING=1")
 
     async def tell(self) -> None:
-        """Keep STATUS true."""
-        while True:
+        """Keep STATUS true; end at once if nobody listens."""
+        while "NOTIFY_SOCKET" in self._environ:
             await trio.sleep(TELL)
             if self._status() != self._told:
                 self._told = self._status()
