@@ -21,6 +21,7 @@ import httpx
 import trio
 
 from musicfs.errors import Misbehaved, Rejected, Unreachable
+from musicfs.wire import received
 from musicfs.wire.doors import LOOPBACK
 from musicfs.wire.sockets import Plain, within
 
@@ -105,6 +106,7 @@ class Pool(httpx.AsyncBaseTransport):
     def __init__(
         self, network: httpcore.AsyncNetworkBackend, tls: ssl.SSLContext, proxy: str | None = None
     ) -> None:
+        received.install()
         self._pool = httpcore.AsyncConnectionPool(
             proxy=httpcore.Proxy(proxy) if proxy else None,
             ssl_context=tls,
