@@ -59,6 +59,8 @@ def account() -> pwd.struct_passwd:
 class Desktop:
     """One user's session."""
 
+    screen = _SCREEN
+
     def __init__(self, place: Path, user: pwd.struct_passwd) -> None:
         self.home, self.user = place / USER, user
         self.runtime = self.home / "run"
@@ -140,7 +142,7 @@ class Desktop:
         """Start an X server on a free display. Root's, because it may have to make /tmp/.X11-unix."""
         told, tell = os.pipe()
         # By itself it begins anew when its last client leaves, and turns away who comes in that moment.
-        words = ("-displayfd", str(tell), "-screen", "0", _SCREEN, "-nolisten", "tcp", "-ac", "-noreset")
+        words = ("-displayfd", str(tell), "-screen", "0", self.screen, "-nolisten", "tcp", "-ac", "-noreset")
         self.start("Xvfb", *words, root=True, fds=[tell])
         os.close(tell)
         with os.fdopen(told) as pipe:
@@ -159,7 +161,7 @@ class Desktop:
             return bool(found)
 
         until(seen)
-        width, height, _ = _SCREEN.split("x")
+        width, height, _ = self.screen.split("x")
         for words in (("windowmove", found[0], "0", "0"), ("windowsize", found[0], width, height)):
             assert self.run("xdotool", *words).returncode == 0
 
