@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,9 @@ from tests.clients.sound import SECONDS, Sound
 from tests.loopback import running
 from tests.mounted.mounting import PATIENCE, Mount, attached
 
-CLIPS, JOBS = 60, 60  # songs that can be taken; one page of a listing each
+CLIPS, JOBS = 60, 60  # songs that can be taken
+FOLDERS = 20  # jobs that can be taken as folders
+_APART = 4  # a copier has the next two files fetched, which may be the next folder's: that one is nobody's
 ACCOUNT, OTHER = "ada@example.com", "100"
 _QUIET = 0.25  # seconds without a byte until a download counts as ended: six round trips
 _LOOK = 0.02  # seconds between two looks at the wire
@@ -71,53 +73,60 @@ class Stage:
     def __init__(self, sound: Sound, service: Service, mount: Mount, wire: Link | None, local: Path) -> None:
         self.sound, self.service, self.mount = sound, service, mount
         self._wire, self._local = wire, local
-        self._clips, self._jobs = iter(list(service.flow.clips)), iter(list(service.tempolor.jobs))
+        jobs = list(service.tempolor.jobs)
+        self._clips, self._jobs = iter(list(service.flow.clips)), iter(jobs[:JOBS])
+        self._folders = iter(jobs[JOBS + _APART :: _APART])
 
     # Songs -----------------------------------------------------------------------------------------------
 
     def mp3(self) -> Twin:
         """Take `flowmusic/<clip>.mp3`, which comes in one pass."""
         clip = next(self._clips)
-        return self._twin(f"flowmusic/{clip.uuid}.mp3", self.sound.mp3, clip.uuid)
+        return self._twin(
+            f"flowmusic/{clip.uuid}.mp3", self.sound.mp3, clip.uuid, f"flowmusic/{clip.uuid}.mp3"
+        )
 
     def m4a(self) -> Twin:
         """Take `library/<Title>/<Title>.m4a`, whose `moov` is at its end."""
         clip = next(self._clips)
-        return self._twin(f"library/{clip.title}/{clip.title}.m4a", self.sound.m4a, clip.uuid)
+        name = f"library/{clip.title}/{clip.title}.m4a"
+        return self._twin(name, self.sound.m4a, clip.uuid, f"flowmusic/{clip.uuid}.mp3")
 
     def wav(self) -> Twin:
         """Take `tempolor/<job>/song.wav`, which needs a link."""
-        job = next(self._jobs)
-        return self._twin(f"tempolor/{job.item}/song.wav", self.sound.wav, job.item)
+        item = next(self._jobs).item
+        return self._twin(f"tempolor/{item}/song.wav", self.sound.wav, item, f"tempolor/{item}")
 
     def stem(self, name: str = "drums.wav") -> Twin:
         """Take a member of a job's archive; `bass.wav` is deflated, `more/voice.wav` in a folder."""
-        job = next(self._jobs)
-        return self._twin(f"tempolor/{job.item}/stems/{name}", self.sound.stems[name], job.item)
+        item = next(self._jobs).item
+        return self._twin(f"tempolor/{item}/stems/{name}", self.sound.stems[name], item, f"tempolor/{item}")
 
     def folder(self) -> Twin:
         """Take `tempolor/<job>` with an mp3, a wav and the stems."""
-        job = next(self._jobs)
+        item = next(self._folders).item
+        name = f"tempolor/{item}"
         files = {"song.mp3": self.sound.mp3, "song.wav": self.sound.wav}
-        files |= {f"stems/{name}": data for name, data in self.sound.stems.items()}
-        return self._folder(f"tempolor/{job.item}", files, job.item)
+        files |= {f"stems/{stem}": data for stem, data in self.sound.stems.items()}
+        for inner, data in files.items():
+            self._twin(f"{name}/{inner}", data, item, name)
+        twin = Twin(self.mount.path / name, self._local / name, item)
+        for inside in sorted(twin.here.rglob("*"), reverse=True):
+            self._date(inside, name)
+        self._date(twin.here, name)
+        return twin
 
-    def _twin(self, name: str, data: bytes, ident: str) -> Twin:
+    def _twin(self, name: str, data: bytes, ident: str, dated: str) -> Twin:
         twin = Twin(self.mount.path / name, self._local / name, ident)
         twin.here.parent.mkdir(parents=True, exist_ok=True)
         twin.here.write_bytes(data)
-        _date(twin)
+        self._date(twin.here, dated)
         return twin
 
-    def _folder(self, name: str, files: Mapping[str, bytes], ident: str) -> Twin:
-        for inner, data in files.items():
-            self._twin(f"{name}/{inner}", data, ident)
-        twin = Twin(self.mount.path / name, self._local / name, ident)
-        for folder in sorted(twin.here.rglob("*"), reverse=True):
-            if folder.is_dir():
-                _date(Twin(twin.there / folder.relative_to(twin.here), folder, ident))
-        _date(twin)
-        return twin
+    def _date(self, here: Path, dated: str) -> None:
+        """Give a copy its time: that of `dated`, whose look costs no request and which has the same."""
+        moment = (self.mount.path / dated).stat().st_mtime_ns
+        os.utime(here, ns=(moment, moment))
 
     # The wire --------------------------------------------------------------------------------------------
 
@@ -158,20 +167,16 @@ class Stage:
             os.kill(self._wire.pid, signal.SIGCONT)
 
 
-def _date(twin: Twin) -> None:
-    """Give the copy the time of what it is a copy of."""
-    moment = twin.there.stat().st_mtime_ns
-    os.utime(twin.here, ns=(moment, moment))
-
-
 def filled(sound: Sound) -> Service:
     """Make a service whose songs all sound the same, each an object of its own."""
     service = Service(clock=time.time)
     mp3, m4a, wav = sound.mp3, sound.m4a, sound.wav
     for number in range(CLIPS):
         service.add_clip(ACCOUNT, f"Song {number:02}", SECONDS, mp3=mp3, m4a=m4a, wav=wav)
-    for number in range(JOBS):
-        service.add_job(OTHER, f"Job {number:02}", SECONDS, mp3=mp3, wav=wav, stems=sound.archive)
+    for number in range(JOBS + FOLDERS * _APART):
+        # Listed, by name and by number they follow each other in one order.
+        item = f"{number:012x}"
+        service.add_job(OTHER, f"Job {number:03}", SECONDS, item, mp3=mp3, wav=wav, stems=sound.archive)
     return service
 
 

@@ -20,7 +20,7 @@ from tests.clients.stage import Cost, Stage, Twin
 from tests.mounted.mounting import run
 
 LIMIT = 60.0  # seconds for a program on a busy machine; the slowest takes 6 on a quiet one
-MIB = 1024 * 1024
+KIB, MIB = 1024, 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
