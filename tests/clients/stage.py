@@ -88,9 +88,16 @@ class Stage:
 
     def m4a(self) -> Twin:
         """Take `library/<Title>/<Title>.m4a`, whose `moov` is at its end."""
+        return self._titled("m4a", self.sound.m4a)
+
+    def titled_wav(self) -> Twin:
+        """Take `library/<Title>/<Title>.wav`, which is public."""
+        return self._titled("wav", self.sound.wav)
+
+    def _titled(self, form: str, data: bytes) -> Twin:
         clip = next(self._clips)
-        name = f"library/{clip.title}/{clip.title}.m4a"
-        return self._twin(name, self.sound.m4a, clip.uuid, f"flowmusic/{clip.uuid}.mp3")
+        name = f"library/{clip.title}/{clip.title}.{form}"
+        return self._twin(name, data, clip.uuid, f"flowmusic/{clip.uuid}.mp3")
 
     def wav(self) -> Twin:
         """Take `tempolor/<job>/song.wav`, which needs a link."""

@@ -1,0 +1,127 @@
+"""Servers that give the mount on to other machines: a client gets what it would get of a local copy."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.sharing import http, nfs
+from tests.clients.stage import Stage, Twin
+from tests.clients.work import KIB, MIB, whole
+from tests.mounted.mounting import done, run, sha256
+from tests.mounted.test_library import shared
+
+
+@pytest.fixture(scope="module")
+def smb(scene: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """Share the library by Samba; give the words of a client."""
+    with shared(scene.mount, tmp_path_factory.mktemp("smb") / "home") as words:
+        yield words
+
+
+def inside(twin: Twin) -> str:
+    """Name a song as a client of the library's share does."""
+    return f"{twin.there.parent.name}/{twin.there.name}"
+
+
+@pytest.mark.needs("smbd", "smbclient")
+def test_samba(smb: list[str], scene: Stage, tmp_path: Path) -> None:
+    """Over Samba a folder lists what it lists here; a song comes whole and once, and again offline."""
+    twin = scene.m4a()
+    listed = done([*smb, "-c", f'ls "{twin.there.parent.name}/*"'])
+    for name in (twin.there.name, "info.json"):
+        assert f"  {name}  " in listed
+    copy = tmp_path / "copy"
+    with scene.counted() as cost:
+        done([*smb, "-c", f'get "{inside(twin)}" {copy}'])
+    assert copy.read_bytes() == twin.here.read_bytes()
+    assert cost.bytes <= whole(twin)
+    with scene.pulled():
+        done([*smb, "-c", f'get "{inside(twin)}" {copy}.again'])
+    assert sha256(tmp_path / "copy.again") == sha256(twin.here)
+
+
+@pytest.mark.needs("smbd", "smbclient")
+def test_samba_in_part(smb: list[str], scene: Stage, tmp_path: Path) -> None:
+    """A transfer over Samba that is taken up again in the middle fetches the rest and not the beginning."""
+    twin = scene.titled_wav()
+    copy = tmp_path / "copy"
+    copy.write_bytes(twin.here.read_bytes()[: 8 * MIB])
+    with scene.counted() as cost:
+        done([*smb, "-c", f'reget "{inside(twin)}" {copy}'])
+    assert sha256(copy) == sha256(twin.here)
+    assert cost.bytes <= twin.size - 8 * MIB + MIB
+
+
+@pytest.mark.needs("smbd", "smbclient")
+def test_samba_refuses_to_write(smb: list[str], scene: Stage, tmp_path: Path) -> None:
+    """Who puts, removes or renames over Samba is refused, and no sound is fetched for it."""
+    twin = scene.m4a()
+    (tmp_path / "new").write_text("new")
+    with scene.counted() as cost:
+        for words in (
+            f'put {tmp_path}/new "{inside(twin)}"',
+            f'del "{inside(twin)}"',
+            f'rename "{inside(twin)}" other.m4a',
+        ):
+            said = run([*smb, "-c", words])
+            assert re.search("NT_STATUS_(ACCESS_DENIED|MEDIA_WRITE_PROTECTED)", said.stdout + said.stderr)
+    assert twin.there.exists()
+    assert set(cost.requests) <= {"range"}, "a look at its size"
+    assert cost.bytes < 64 * KIB
+
+
+@pytest.mark.needs("ganesha.nfsd", "nfs-ls", "nfs-cp", "nfs-cat")
+def test_nfs(scene: Stage, tmp_path: Path) -> None:
+    """Over NFS a folder lists what it lists here, a song comes whole and once, a part of it comes in part."""
+    twin, other = scene.wav(), scene.wav()
+    with nfs(scene.mount.path, tmp_path / "nfs") as url:
+        listed = done(["nfs-ls", url.format(f"tempolor/{twin.ident}")])
+        assert {line.split()[-1] for line in listed.splitlines()} == {"song.mp3", "song.wav", "stems"}
+        name = f"tempolor/{twin.ident}/song.wav"
+        with scene.counted() as cost:
+            done(["nfs-cp", url.format(name), tmp_path / "copy"])
+        assert sha256(tmp_path / "copy") == sha256(twin.here)
+        assert cost.bytes <= whole(twin)
+        with scene.pulled():
+            done(["nfs-cp", url.format(name), tmp_path / "again"])
+        assert sha256(tmp_path / "again") == sha256(twin.here)
+        with scene.counted() as cost:
+            url = url.format(f"tempolor/{other.ident}/song.wav")
+            said = run(
+                [
+                    "sh",
+                    "-c",
+                    f"nfs-cat '{url}' | head -c 1000 | sha256sum; head -c 1000 $0 | sha256sum",
+                    other.here,
+                ]
+            )
+        first, second = said.stdout.split("\n")[:2]
+        assert first == second
+        assert cost.bytes <= 6 * MIB
+
+
+def test_http_server(scene: Stage, tmp_path: Path) -> None:
+    """Python's http.server lists a folder, tells a song's length, and sends it whole; a client that leaves
+    early costs a part of it."""
+    twin, other = scene.m4a(), scene.titled_wav()
+    with http(scene.mount.path, tmp_path) as url:
+        folder = f"{url}/library/{urllib.parse.quote(twin.there.parent.name)}"
+        song = f"{folder}/{urllib.parse.quote(twin.there.name)}"
+        with urllib.request.urlopen(folder + "/") as page:
+            assert urllib.parse.quote(twin.there.name) in page.read().decode()
+        with scene.counted() as cost, urllib.request.urlopen(song) as answer:
+            assert int(answer.headers["Content-Length"]) == twin.size
+            assert answer.read() == twin.here.read_bytes()
+        assert cost.bytes <= whole(twin)
+        with scene.pulled(), urllib.request.urlopen(song) as answer:
+            assert answer.read() == twin.here.read_bytes()
+        name = urllib.parse.quote(f"library/{inside(other)}")
+        with scene.counted() as cost, urllib.request.urlopen(f"{url}/{name}") as answer:
+            assert answer.read(1000) == other.here.read_bytes()[:1000]
+        assert cost.bytes <= whole(other) * 9 // 10
