@@ -3,7 +3,8 @@
 How it thinks: every origin (command line, environment, each TOML file) is a flat layer of key → value;
 the first layer that has a key wins, but every layer is checked, so a mistake speaks even where it is
 overridden. A value is read by its field's type; the type's description is also the end of the sentence
-when it is wrong: `/etc/musicfs/config.toml: deadline must be a number of seconds above 0`.
+when it is wrong: `/etc/musicfs/config.toml: deadline must be a number of seconds above 0`. All mistakes are
+told at once, a line each.
 
 What must always be true: a value in `Settings` has been checked; paths are absolute (relative ones are
 taken from the folder of the file that names them); URLs have no trailing slash. An error never repeats
@@ -64,11 +65,11 @@ SCANNERS = (
 
 Seconds = Annotated[float, Meta(gt=0, le=_CENTURY, description="a number of seconds above 0")]
 Wait = Annotated[float, Meta(ge=0, le=_CENTURY, description="a number of seconds, 0 or more")]
-Size = Annotated[int, Meta(ge=0, description="a size in bytes, or with K, M or G, such as 10G")]
+Size = Annotated[int, Meta(ge=0, le=2**60, description="a size in bytes, or with K, M or G, such as 10G")]
 Url = Annotated[str, Meta(description="a URL")]
 Place = Annotated[Path, Meta(description="a path")]
 Switch = Annotated[bool, Meta(description="true or false")]
-Number = Annotated[int, Meta(ge=0, description="a number, 0 or more")]
+Number = Annotated[int, Meta(ge=0, lt=2**32 - 1, description="a number, 0 or more, of a user or group")]
 Words = Annotated[tuple[str, ...], Meta(description="a list of words")]
 
 
@@ -159,12 +160,19 @@ def load(flags: Mapping[str, str], environ: Mapping[str, str], config_file: Path
     """Layer flags, environment and files into checked settings; `flags` is what `-o` and options said."""
     found: dict[str, object] = {}
     origins = dict.fromkeys(_TYPES, "default")
+    mistakes: list[str] = []
     for layer in _layers(flags, environ, config_file):
         for key, value in layer.values.items():
             origin = f"MUSICFS_{key.upper()}" if layer.origin == "the environment" else layer.origin
-            read = _read(key, value, layer, origin)
+            try:
+                read = _read(key, value, layer, origin)
+            except ConfigError as mistake:
+                mistakes.append(str(mistake))
+                continue
             if key not in found:
                 found[key], origins[key] = read, origin
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
     profile = config_file.stem if config_file is not None else "default"
     return Loaded(msgspec.convert(found, Settings, dec_hook=_path), origins, profile)
 
@@ -276,8 +284,10 @@ def _read_names(value: object, layer: _Layer) -> object:
 
 def _read_command(value: object, layer: _Layer) -> object:
     words = shlex.split(value) if layer.text and isinstance(value, str) else value
-    if not words:
-        raise ValueError("an empty command")
+    if not words or (
+        isinstance(words, list) and not (words[0] and all("\0" not in str(each) for each in words))
+    ):
+        raise ValueError("no command that could be run")
     return words
 
 
@@ -285,6 +295,8 @@ def _read_url(value: object, layer: _Layer) -> object:
     """Check an origin: https, or plain http to this machine; never a user, a query or a fragment."""
     if not isinstance(value, str):
         return value
+    if any(sign <= " " or sign == "\x7f" for sign in value.strip()):
+        raise ConfigError("is not a URL")
     try:
         url = urlsplit(value.strip())
         host, _port = url.hostname, url.port

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicfs.config import load
+from musicfs.config import Settings, load
 from musicfs.errors import ConfigError
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -196,3 +196,69 @@ def test_urls_that_would_leak_or_mislead_are_refused(url: str) -> None:
 def test_the_real_environment_is_accepted() -> None:
     """Whatever else the process's environment holds does not matter."""
     assert load({}, os.environ, None).settings.sizes == "estimate"
+
+
+@pytest.mark.parametrize("key", Settings.__struct_fields__)
+def test_every_setting_is_checked_by_its_type(tmp_path: Path, key: str) -> None:
+    """A table, a date and a list of lists fit no setting: each is told with file, key and what it must be."""
+    for number, wrong in enumerate(("{ a = 1 }", "2026-01-01", "[[1]]", "-1")):
+        mine = write(tmp_path / f"work-{number}.toml", f"{key} = {wrong}")
+        with pytest.raises(ConfigError, match=rf"^{re.escape(str(mine))}: {key} (must|is not|may)"):
+            load({}, {}, mine)
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(Settings.__struct_fields__), st.data())
+def test_a_slip_of_the_finger_is_told_with_the_nearest_key(key: str, data: st.DataObject) -> None:
+    """A letter too few, too many or in its neighbour's place: the error names the setting that was meant."""
+    place = data.draw(st.integers(0, len(key) - 2))
+    slip = data.draw(
+        st.sampled_from(
+            (
+                key[:place] + key[place + 1 :],
+                key[:place] + key[place] + key[place:],
+                key[:place] + key[place + 1] + key[place] + key[place + 2 :],
+            )
+        )
+    )
+    if slip in Settings.__struct_fields__:
+        return
+    with pytest.raises(ConfigError) as caught:
+        load({slip: "1"}, {}, None)
+    near = re.fullmatch(
+        rf"the command line: '{slip}' is not a setting; did you mean '(\w+)'\?", str(caught.value)
+    )
+    assert near is not None
+    assert near[1] == key or len(key) < 5
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path, user_config: Path) -> None:
+    """Whoever mends a file mends it once: a line for each mistake in each place, in their order."""
+    write(user_config, "proxy = 1")
+    mine = write(tmp_path / "work.toml", "deadline = 0\ncache_sice = 3\nsizes = 'exact'")
+    with pytest.raises(ConfigError) as caught:
+        load({"uid": "4294967295"}, os.environ, mine)
+    assert [line.partition(";")[0] for line in str(caught.value).splitlines()] == [
+        "the command line: uid must be a number, 0 or more, of a user or group",
+        f"{mine}: deadline must be a number of seconds above 0",
+        f"{mine}: 'cache_sice' is not a setting",
+        f"{user_config}: proxy must be true or false",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "uid = 4294967295",
+        "cache_size = '2000000000G'",
+        "token_command = ['']",
+        'token_command = ["pass", "a\\u0000b"]',
+        'api_url = "https://a\\u0000b.example"',
+        "media_url = 'https://a b.example'",
+    ],
+)
+def test_what_no_call_could_take_is_refused_here(tmp_path: Path, text: str) -> None:
+    """A number, a command or a URL that would only break later is a mistake in the settings."""
+    mine = write(tmp_path / "work.toml", text)
+    with pytest.raises(ConfigError, match=rf"^{re.escape(str(mine))}: {text.split()[0]} "):
+        load({}, {}, mine)
