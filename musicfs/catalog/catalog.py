@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import trio
 
 from musicfs.catalog.listing import SONGS, Converses, Pass, read_account
+from musicfs.catalog.passes import Passes
 from musicfs.catalog.songs import Memory, Songs
 from musicfs.core.census import absent, arrive
 from musicfs.errors import (
@@ -84,8 +85,10 @@ class Catalog(Songs):
         """How often the record of a song that no page shows has answered 404."""
         self._settled = trio.Event()
         self.standing = {slug: Standing() for slug in providers}
+        self._passes = Passes(memory, wall)
         for slug, standing in self.standing.items():
             standing.complete = self.dates.kept(slug)
+            standing.passed = trio.current_time() - self._passes.age(slug)
 
     async def record(self, service: str, handle: str) -> SongRow:
         """Ask for one thing by its full id.
@@ -190,6 +193,9 @@ class Catalog(Songs):
             raise failures[0]
         if full:
             standing.passed = now
+        counts = self.all_written and not any(standing.doubted.values())
+        if full or not counts:
+            await self._passes.keep(service, trio.current_time() - now if counts else math.inf)
         await self._completed(service)
 
     async def _read_account(self, service: str, account: Account, full: bool) -> None:

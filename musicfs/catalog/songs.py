@@ -53,6 +53,8 @@ class Songs:
         self._by_asked: LRUCache[str, SongRow] = LRUCache(_GUESTS)
         self._by_name: dict[str, SongRow] = {}
         self._last_birth = 0
+        self.all_written = True
+        """Whether the next life will find all that is known in this one."""
         self.generation = 0
         """Rises whenever a listed name changes."""
         self._named = -1
@@ -160,6 +162,7 @@ class Songs:
         try:
             await self._memory.save_songs(rows)
         except StoreError as failed:
+            self.all_written = False
             log.error("names and dates could not be written down: %s", failed)
 
     async def name_songs(self) -> None:

@@ -29,14 +29,14 @@ TTL = 60.0
 class Life:
     """A catalog between two restarts."""
 
-    def __init__(self, nursery: trio.Nursery, service: Service, memory: Notebook) -> None:
-        self.service, self.memory, self._began = service, memory, trio.current_time()
+    def __init__(self, nursery: trio.Nursery, service: Service, memory: Notebook, epoch: float) -> None:
+        self.service, self.memory, self._epoch = service, memory, epoch - trio.current_time()
         services = providers.find("https://media.example.net")
         self.catalog = Catalog(nursery, Speaks(service), services, memory, self.wall, TTL, 600.0)
 
     def wall(self) -> float:
         """Give the seconds since the epoch."""
-        return NOW + trio.current_time() - self._began
+        return self._epoch + trio.current_time()
 
     async def ready(self) -> None:
         """Wait for the first listing, and until it is written down."""
@@ -60,10 +60,10 @@ class Life:
 
 
 @asynccontextmanager
-async def life(service: Service, memory: Notebook | None = None) -> AsyncIterator[Life]:
-    """Start a catalog on what is remembered."""
+async def life(service: Service, memory: Notebook | None = None, epoch: float = NOW) -> AsyncIterator[Life]:
+    """Start a catalog on what is remembered, at a moment in seconds since the epoch."""
     async with trio.open_nursery() as nursery:
-        yield Life(nursery, service, memory or Notebook())
+        yield Life(nursery, service, memory or Notebook(), epoch)
         nursery.cancel_scope.cancel()
 
 
@@ -251,6 +251,43 @@ async def test_a_refresh_costs_one_page_an_account(autojump_clock: trio.testing.
         await one.refresh(3600)
         flow = [record for record in service.log if "flowmusic" in record.path]
         assert [record.kind for record in flow] == ["accounts", "list", "list", "list"]
+
+
+@pytest.mark.trio
+async def test_the_hour_of_a_pass_goes_on_over_a_restart(autojump_clock: trio.testing.MockClock) -> None:
+    """A start within the hour of a complete pass costs one page; beyond it, all of them."""
+    service, memory = Service(), Notebook()
+    for number in range(250):
+        service.add_clip(ADA, f"Song {number}", 1.0)
+    async with life(service, memory) as one:
+        await one.ready()
+    for later, pages in ((1800.0, 1), (3601.0, 3), (0.0, 3)):
+        service.reset_counts()
+        async with life(service, memory, NOW + later) as again:
+            await again.refresh(0)
+            flow = [record.kind for record in service.log if "flowmusic" in record.path]
+            assert flow == ["accounts", *["list"] * pages], later
+
+
+@pytest.mark.expected_log("could not be written down")
+@pytest.mark.trio
+async def test_what_was_not_written_is_read_again(autojump_clock: trio.testing.MockClock) -> None:
+    """Where songs could not be written down, the next start reads the list to its end, and misses none."""
+    service, memory = Service(), Notebook()
+    service.add_clip(ADA, "Eldest", 1.0)
+    async with life(service, memory) as one:
+        await one.ready()
+        for number in range(150):
+            service.add_clip(ADA, f"Lost {number}", 1.0)
+        one.memory.save_songs = Full().save_songs  # type: ignore[method-assign]
+        await one.refresh()
+        del one.memory.save_songs
+        for number in range(150):
+            service.add_clip(ADA, f"Kept {number}", 1.0)
+        await one.refresh()
+    async with life(service, memory) as two:
+        await two.refresh(0)
+        assert len(two.listed()) == 301
 
 
 @pytest.mark.expected_log("listing flowmusic")
