@@ -92,6 +92,8 @@ class Blob:
         self.checked_until = 0.0
         """Until when an `open` need not ask again, on trio's clock."""
         self.trouble: Trouble | None = None
+        self.late_until = 0.0
+        """Until when an `open` with a deadline is told that one has just waited in vain, on trio's clock."""
         self.last_failure: MusicfsError | None = None
         """For `musicfs why`; kept until something succeeds."""
         self.failed_at = 0.0
@@ -129,6 +131,13 @@ class Blob:
     def failed(self, failure: MusicfsError, now: float) -> None:
         """Have a failure answer for the next who ask, for a second."""
         self.trouble = Trouble(failure, now + _FAILED)
+
+    def late(self, now: float) -> None:
+        """Have an `open` that ran into its deadline answer for the next ones, as long as a failure does.
+
+        Players open a file six times over and would wait six times; nobody who waits already is told.
+        """
+        self.late_until = now + _FAILED
 
     def failing(self, now: float) -> MusicfsError | None:
         """Give the failure that still answers."""

@@ -143,7 +143,7 @@ class Content:
             MusicfsError: it cannot be had now.
             Changed: the file became another version meanwhile.
         """
-        return await self._opened(self.blob(asset), first, needs)
+        return await self._opened(self.blob(asset), first, needs, patient=True)
 
     async def open_at_end(self, asset: Asset, length: int) -> tuple[BlobReader, bytes]:
         """Open a file that is read from its end, and give its last bytes, if its length was not known.
@@ -164,11 +164,13 @@ class Content:
             raise
         return reader, job.got
 
-    async def _opened(self, blob: Blob, first: Span, needs: Span | None = None) -> BlobReader:
+    async def _opened(
+        self, blob: Blob, first: Span, needs: Span | None = None, patient: bool = False
+    ) -> BlobReader:
         self._shelving.hold(blob)
         try:
             if needs is None or blob.size is None or blob.lacks(needs) < min(needs.stop, blob.size):
-                await self._ready(blob, first)
+                await (self._patiently if patient else self._ready)(blob, first)
         except BaseException:
             self._shelving.release(blob)
             raise
@@ -180,13 +182,25 @@ class Content:
         """Open a deflated stem; `inflate` brings its bytes if they are not here."""
         blob = self._shelving.blob(asset, known)
         blob.one_pass, blob.size, blob.inflate = True, known.size, inflate
-        return await self._opened(blob, _SMALLEST)
+        return await self._opened(blob, _SMALLEST, patient=True)
 
     async def measure(self, asset: Asset) -> Facts:
         """Learn a file's exact length with the smallest request there is (one byte)."""
-        reader = await self.open(asset, _SMALLEST)
+        reader = await self._opened(self.blob(asset), _SMALLEST)
         reader.close()
         return self.facts(asset)
+
+    async def _patiently(self, blob: Blob, first: Span) -> None:
+        """Wait until a file may be opened; where that was in vain, the next who open are told at once."""
+        until, now = trio.current_effective_deadline(), trio.current_time()
+        if now < blob.late_until and until < inf and not blob.ready(now, first.start):
+            raise TooSlow("nothing came within the deadline a moment ago")
+        try:
+            await self._ready(blob, first)
+        except trio.Cancelled:
+            if trio.current_time() >= until:
+                blob.late(trio.current_time())
+            raise
 
     async def _ready(self, blob: Blob, first: Span) -> None:
         while not blob.ready(trio.current_time(), first.start):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import nullcontext
 from math import inf
 from pathlib import Path
 
@@ -115,6 +116,40 @@ async def test_who_gives_up_leaves_the_pass_running(
         assert house.content.cached(MP3)
         assert await read_anew(house) == SONG
         assert house.stage.pulls == 1
+
+
+@pytest.mark.trio
+async def test_who_asks_again_at_once_is_told_at_once(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A program that opens six times over waits for its deadline once, not six times; who asks a second later
+    waits anew, and so does who has no deadline."""
+    async with housed(tmp_path) as house:
+        house.put(MP3, Thing(SONG, slow=40.0))
+        for number in range(6):
+            with trio.move_on_after(30) as waiting, pytest.raises(TooSlow) if number else nullcontext():
+                await house.content.open(MP3)
+            assert waiting.cancelled_caught == (number == 0)
+        assert trio.current_time() == 30
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read_anew, house)
+            await trio.sleep(1.5)
+            with trio.fail_after(30):
+                await read_anew(house)
+        assert trio.current_time() == 40
+
+
+@pytest.mark.trio
+async def test_who_was_only_measuring_hurries_nobody(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A look at the size, which has a short deadline of its own, leaves the next open its whole time."""
+    async with housed(tmp_path) as house:
+        house.put(MP3, Thing(SONG, slow=10.0))
+        with trio.move_on_after(2):
+            await house.content.measure(MP3)
+        with trio.fail_after(30):
+            assert await read_anew(house) == SONG
 
 
 @pytest.mark.trio
