@@ -10,11 +10,13 @@ What must always be true: no request leaves but through one of these two doors.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Protocol
 
 import httpx
+import trio
 
 from musicfs import operations
 from musicfs.errors import Rejected
@@ -102,6 +104,16 @@ class Doors:
         if ca_file is not None:
             network.build()  # a file that the user named is tried before the mount says that it is ready
         return cls(api_url, token, network)
+
+    async def load(self, wait: float) -> None:
+        """Load, `wait` seconds from now, the code that the first request needs.
+
+        An upgrade replaces the files of a running mount; what was not loaded by then would be of another
+        version than the rest.
+        """
+        if isinstance(self._inner, Later):
+            await trio.sleep(wait)
+            await trio.to_thread.run_sync(importlib.import_module, "musicfs.wire.transport")
 
     def present(self, token: str) -> None:
         """Show another token from the next request on."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
+import trio
 
 from musicfs.wire.doors import Doors, Later
 
@@ -63,3 +66,31 @@ def test_a_named_file_of_certificates_is_tried_at_once(tmp_path: Path) -> None:
         Doors.to_the_world(
             "https://api.example.org", "https://m.example.net", TOKEN, str(tmp_path / "none.pem"), None
         )
+
+
+LOADING = """
+import sys, trio
+from musicfs.wire.doors import Doors
+doors = Doors.to_the_world("https://api.example.org", "https://m.example.net", "user:1-x", None, None)
+name = "musicfs.wire.transport"
+before = name in sys.modules
+trio.run(doors.load, 0.0)
+print(before, name in sys.modules, doors.busy)
+"""
+
+
+def test_what_requests_need_is_loaded_before_an_upgrade_could_replace_it() -> None:
+    """A mount that nobody has looked at is soon of one version whole; nothing is asked for that."""
+    done = subprocess.run(
+        [sys.executable, "-c", LOADING], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("False True 0\n", "")
+
+
+@pytest.mark.trio
+async def test_the_service_within_the_process_needs_no_more_code() -> None:
+    """There is nothing to wait for where the demo is mounted."""
+    doors = Doors("https://api.example.org", TOKEN, httpx.MockTransport(lambda request: httpx.Response(200)))
+    with trio.fail_after(5):
+        await doors.load(3600.0)
+    await doors.aclose()
