@@ -136,7 +136,7 @@ class Kernel(pyfuse3.Operations):
     @_wall
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         """Answer `stat`."""
-        return self._attributes(await self._files.getattr(inode))
+        return self._attributes(await self._files.getattr(inode, ctx.pid))
 
     # Folders -------------------------------------------------------------------------------------------
 

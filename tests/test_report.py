@@ -121,8 +121,8 @@ async def test_status_counts_and_names_no_account(
 async def test_status_tells_which_songs_stay_until_somebody_says(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """An account that lost over a quarter of its songs at once, and one that is linked no more: how many songs
-    wait for a word, and which; neither by name."""
+    """An account that lost over a quarter of its songs at once, and one that is linked no more: how many
+    songs wait for a word, and which; neither by name."""
     made = Service(clock=wall)
     for number in range(30):
         made.add_clip("ada@example.com", f"Song {number}")
@@ -269,6 +269,12 @@ async def test_why_knows_every_kind_of_place(tmp_path: Path, autojump_clock: tri
         ):
             told = innocent(await report.why(f"library/Night Drive/Night Drive.{form}"))
             assert told["source"].startswith(source)
+        stems = innocent(await report.why("library/Northern Choir/stems"))
+        assert stems["what"].startswith("a folder of stems of “Northern Choir” (TemPolor ")
+        assert stems["state"] == "never listed"
+        assert made.counts["mint"] < 1
+        clips = innocent(await report.why("library/Night Drive/stems"))
+        assert (clips["state"], clips["detail"]) == ("known", "It holds: 4 cold")
         stem = innocent(await report.why("library/Northern Choir/stems/vocals.wav"))
         assert stem["what"].startswith("the stem 'vocals.wav' of “Northern Choir” (TemPolor ")
         assert stem["source"].startswith("is a part of the stems ZIP, which comes")
@@ -281,6 +287,11 @@ async def test_why_knows_every_kind_of_place(tmp_path: Path, autojump_clock: tri
             told = innocent(await report.why(path))
             assert told["state"] == "cached"
             assert "exact" in told["detail"]
+        stems = innocent(await report.why("library/Northern Choir/stems"))
+        assert stems["detail"] == "It holds: 1 cached, 1 partial, a folder"
+        await mounted.names("library/Untitled/stems")
+        stems = innocent(await report.why("library/Untitled/stems"))
+        assert stems["detail"] == "The service has no stems of this song"
         for path in ("nothing", "library/none/x", "library/../..", "flowmusic/x.mp3/y", "\udcff", "a" * 5000):
             told = await report.why(path)
             assert told["what"] == "nothing that can be had"
@@ -379,7 +390,8 @@ async def test_marks_are_the_same_words(tmp_path: Path, autojump_clock: trio.tes
 
 @pytest.mark.trio
 async def test_refusals_are_told_by_program(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    """Which indexer was refused how often."""
+    """Which indexer was refused how often; `why` says who was refused a file, when, and what to do, until it
+    is in the cache."""
     made = Service.demo(wall)
     async with living(made, tmp_path) as mounted:
         await mounted.names("library")
@@ -388,5 +400,17 @@ async def test_refusals_are_told_by_program(tmp_path: Path, autojump_clock: trio
         for _ in range(3):
             with pytest.raises(MusicfsError):
                 await mounted.files.open(inode, 7)
-        told = innocent(report_on(mounted).status())
+        report = report_on(mounted)
+        told = innocent(report.status())
         assert (told["refused"], told["scanners_refused"]) == ({"indexer7": 3}, 3)
+        await trio.sleep(5)
+        path = "library/Night Drive/Night Drive.mp3"
+        told = innocent(await report.why(path))
+        assert told["failure"] == (
+            "indexer7 was refused it, because indexers are served what is in the cache only"
+        )
+        assert (told["failed_ago"], told["state"]) == (5.0, "cold")
+        assert "`scanners`" in told["remedy"]
+        await mounted.read(path)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await report.why(path))["failure"] is None

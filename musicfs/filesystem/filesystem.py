@@ -198,21 +198,23 @@ class Filesystem:
 
     def _spare(self, folder: Folder, tid: int) -> None:
         """Keep whoever scans from the link and the bytes that a `stems/` costs which was never seen."""
-        scans = self._callers.is_scanner, self._callers.is_media_server
-        if self.finding.unseen(folder) and any(is_one(tid) for is_one in scans):
-            self.usage.refuse(self._callers.name(tid))
-            raise ScannerRefused("indexers are shown the stems that somebody has listed before")
+        serves = self._callers.is_media_server(tid)
+        self.sizing.served |= serves
+        if self.finding.unseen(folder) and (serves or self._callers.is_scanner(tid)):
+            refused = ScannerRefused("indexers are shown the stems that somebody has listed before")
+            raise self.usage.refuse(self._callers.name(tid), folder.inode, refused)
 
     # Stat ----------------------------------------------------------------------------------------------
 
-    async def getattr(self, inode: int) -> Attributes:
-        """Give what `stat` shows, asking byte servers that need no link for an exact size, briefly."""
+    async def getattr(self, inode: int, tid: int = 0) -> Attributes:
+        """Give what `stat` shows, asking byte servers that need no link for an exact size, briefly; for a
+        media server, which keeps the size it was told, those that need one too."""
         node = self.node(inode)
         if (opened := self._opened(node)) is not None:
             # Its version may be gone meanwhile: the bytes that are read have the length they had at `open`.
             return self.sizing.attributes(node)._replace(size=opened.size, valid_for=0.0)
         if isinstance(node, File) and node.listed and not self.sizing.size(node)[1]:
-            await self.sizing.measure(node)
+            await self.sizing.measure(node, self._callers.is_media_server(tid) and self._budget.left)
         return self.sizing.attributes(node)
 
     def _opened(self, node: Node) -> Opened | None:
@@ -246,15 +248,18 @@ class Filesystem:
                 (await self._open(asset)).close()
             raise Changed("the service has other bytes now")
         began, here = trio.current_time(), self._cached(asset)
+        program = self._callers.name(tid)
         if not here and not node.form.startswith(Form.COVER) and self._callers.is_scanner(tid):
-            self.usage.refuse(self._callers.name(tid))
-            raise ScannerRefused("indexers are served what is in the cache only")
-        scans = not here and self._callers.is_media_server(tid)
-        shown = self.sizing.size(node)
-        if scans:
-            tid = self._admit(asset, tid)
+            refused = ScannerRefused("indexers are served what is in the cache only")
+            raise self.usage.refuse(program, inode, refused)
+        shown, budget = self.sizing.size(node), None
+        if not here and self._callers.is_media_server(tid):
+            budget, tid = self._budget, 0  # nobody follows it: it gets no thread
         self._following.opening(node, tid)
-        opened = await self._open(asset, self._budget if scans else None)
+        try:
+            opened = await self._open(asset, budget)
+        except ScanRefused as beyond:
+            raise self.usage.refuse(program, inode, beyond) from None
         if opened.version != node.version:
             opened.close()
             raise Changed("the service has other bytes now")
@@ -262,7 +267,7 @@ class Filesystem:
             self.sizing.guessed.discard(inode)
             self.resized(inode)
         took = trio.current_time() - began
-        handle = self._hold(node, opened, self._callers.name(tid), took, here)
+        handle = self._hold(node, opened, program, took, here)
         self._following.opened(handle, node, opened.size, tid)
         return handle
 
@@ -270,15 +275,6 @@ class Filesystem:
         handle, self._next = self._next, self._next + 1
         self._handles[handle] = Handle(file, opened, program, took, here)
         return handle
-
-    def _admit(self, asset: Asset, tid: int) -> int:
-        """Let a media server in, if a scan may have of this file; nobody follows it: it gets no thread."""
-        try:
-            self._budget.admit(asset, self.content.facts(asset))
-        except ScanRefused:
-            self.usage.refuse(self._callers.name(tid))
-            raise
-        return 0
 
     async def _open(self, asset: Asset, budget: Budget | None = None) -> Opened:
         try:
@@ -298,7 +294,10 @@ class Filesystem:
     async def read(self, handle: int, offset: int, length: int) -> bytes | memoryview:
         """Give exactly the bytes `[offset, offset + length)` of an open file, fewer only at its end."""
         held, span, began = self._handle(handle), Span(offset, offset + length), trio.current_time()
-        data = await held.opened.read(span)
+        try:
+            data = await held.opened.read(span)
+        except ScanRefused as beyond:
+            raise self.usage.refuse(held.program, held.file.inode, beyond) from None
         self._following.read(handle, span)
         self.usage.read(len(data), held.here)
         if held.untouched:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from musicfs.content import Asset, Content, Facts, Opened
+from musicfs.content import Asset, Content, Opened
 from musicfs.content.content import BlobReader
 from musicfs.core.spans import BLOCK
 from musicfs.errors import ScanRefused
@@ -37,23 +37,21 @@ class Budget:
     ) -> None:
         self.limit, self._note, self._today = limit, note, today
 
-    def admit(self, asset: Asset, facts: Facts) -> None:
-        """See that a scan may have of a file that is not cached.
+    @property
+    def left(self) -> bool:
+        """Whether the day has bytes left."""
+        return self._today().get(SCANNED, 0) < self.limit
+
+    async def open(self, content: Content, asset: Asset) -> Opened:
+        """Open a file that is not cached for a scan.
 
         Raises:
             ScanRefused: it has no ends that could be asked for, or the day's budget is spent.
-        """
-        if asset.member is not None or facts.one_pass:
-            raise ScanRefused("media servers are served this file from the cache only")
-        self._afford(0)
-
-    async def open(self, content: Content, asset: Asset) -> Opened:
-        """Open a file for a scan.
-
-        Raises:
-            ScanRefused: the day's budget is spent.
             MusicfsError: it cannot be had now.
         """
+        if asset.member is not None or content.facts(asset).one_pass:
+            raise ScanRefused("media servers are served this file from the cache only")
+        self._afford(0)
         if asset.form.startswith(Form.COVER):
             self.spend(content.facts(asset).size)
             return await content.open(asset)

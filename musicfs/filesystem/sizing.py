@@ -7,8 +7,13 @@ moment, the song's other forms along with it; where a program walks from song to
 Where only `open` can tell, the kernel may keep the estimate for the seconds that `ls -l` of a big folder
 takes; it is remembered that it was told one (`guessed`), and `open` takes it back before it answers.
 
+A media server writes down what `stat` tells and goes by it for ever (minidlna 1.3 takes a wav whose end is
+not where the estimate was for a broken one), so it is told exact sizes, and once one was seen the kernel may
+keep no estimate, which it would pass on.
+
 What must always be true: a listed name has attributes, whatever the network says; no link is minted by
-`stat` unless the user asked for exact sizes; however many are walked, a bounded number is asked for.
+`stat` unless the user asked for exact sizes or named the media server that asks; however many are walked, a
+bounded number is asked for.
 """
 
 from __future__ import annotations
@@ -68,6 +73,8 @@ class Sizing:
         self._asking: dict[int, trio.Event] = {}
         """Inode → its answer has come."""
         self._vain: TTLCache[int, None] = TTLCache(1024, _VAIN, timer=trio.current_time)
+        self.served = False
+        """Whether a media server has looked."""
         self.guessed: set[int] = set()
         """Inodes whose estimate the kernel was told to believe for a while."""
 
@@ -82,7 +89,7 @@ class Sizing:
         size, exact = self.size(node)
         inode, believed = node.inode, STEADY
         if not exact:
-            believed = 0.0 if self._measurable(node) else GUESSED
+            believed = 0.0 if self._measurable(node, self.served) else GUESSED
             if believed:
                 self.guessed.add(inode)
         elif node.listed and not node.row.name and not node.row.parent:
@@ -102,9 +109,10 @@ class Sizing:
             return folder.row.mtime_ns
         return self._catalog.dates[folder.path[0]] if folder.path else self._catalog.dates.latest()
 
-    async def measure(self, file: File) -> None:
-        """Ask for a file's size and its neighbours'; what is not known in time stays an estimate."""
-        if not self._measurable(file) or file.form not in self._finding.forms(file.row):
+    async def measure(self, file: File, minted: bool = False) -> None:
+        """Ask for a file's size, by a link if `minted`, and for its neighbours'; what is not known in time
+        stays an estimate."""
+        if not self._measurable(file, minted) or file.form not in self._finding.forms(file.row):
             return  # the latter is a form that is hidden by now: nobody would answer
         done = self._ask(file, first=True)
         walking = trio.current_time() - self._walked < _STROLL
@@ -138,7 +146,7 @@ class Sizing:
             if form != Form.STEMS
         ]
 
-    def _measurable(self, file: File) -> bool:
+    def _measurable(self, file: File, minted: bool = False) -> bool:
         provider = self._catalog.providers[file.row.song.service]
         asset = Asset(file.row.song, file.form, file.listed)
         if asset.member is not None:
@@ -148,7 +156,7 @@ class Sizing:
             return False
         if file.form.startswith(Form.COVER):
             return self._measure_minted  # a picture is asked for when somebody opens it
-        return provider.free(file.row.song, file.form) or self._measure_minted
+        return provider.free(file.row.song, file.form) or self._measure_minted or minted
 
     async def _measure_one(self, file: File, inode: int, first: bool) -> None:
         try:

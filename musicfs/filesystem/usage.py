@@ -1,4 +1,4 @@
-"""What programs met: how long the first byte took, what was cached, which indexers were refused.
+"""What programs met: how long the first byte took, what was cached, which indexers were refused what.
 
 How it thinks: a time is that of `open` and of the first read together, without what the program did in
 between. Files that were whole in the cache and files that were not are two different things, so they are
@@ -9,9 +9,25 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
+import trio
+from cachetools import LRUCache
+
+from musicfs.errors import ScannerRefused
+
 _KEPT = 1000  # times of each kind: a p99 of ten of them, and 16 KB
+_FILES = 5000  # files whose last refusal is remembered: a crawl of a big library refuses each once
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Who was refused a file or folder last, when on trio's clock, and why."""
+
+    program: str
+    moment: float
+    failure: ScannerRefused
 
 
 class Usage:
@@ -20,13 +36,17 @@ class Usage:
     def __init__(self) -> None:
         self.refused: Counter[str] = Counter()
         """How often which indexer was refused."""
+        self.refusals: LRUCache[int, Refusal] = LRUCache(_FILES)
+        """Who was refused last, by inode."""
         self.served = {True: 0, False: 0}
         """Bytes read of files that were whole in the cache when they were opened, and of others."""
         self._first: dict[bool, deque[float]] = {here: deque(maxlen=_KEPT) for here in (True, False)}
 
-    def refuse(self, program: str) -> None:
-        """Take note that an indexer was refused."""
+    def refuse(self, program: str, inode: int, failure: ScannerRefused) -> ScannerRefused:
+        """Take note that an indexer or media server was refused; gives the failure, to be raised."""
         self.refused[program] += 1
+        self.refusals[inode] = Refusal(program, trio.current_time(), failure)
+        return failure
 
     def read(self, length: int, here: bool) -> None:
         """Take note of bytes read, and whether their file was whole in the cache when it was opened."""

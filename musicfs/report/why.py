@@ -7,6 +7,7 @@ next opened. The same words are the file's extended attributes (`user.musicfs.â€
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from math import inf
 from typing import Any
@@ -71,10 +72,39 @@ class Why:
         if folder.row is None:
             return {"what": "a folder", **self._listing(folder)}
         song = folder.row.song
+        if len(folder.path) > 2:
+            return self._stems(folder, song)
         told = {"what": f"a folder of {_named(song)}", "state": "known"}
         forms = [form for form in self._files.finding.forms(folder.row) if form != Form.STEMS]
         states = [f"{form} {self._files.content.explain(Asset(song, form))['state']}" for form in forms]
         return {**told, "detail": f"It holds: {', '.join(states)}"} if states else told
+
+    def _stems(self, folder: Folder, song: Song) -> dict[str, Any]:
+        """Explain a folder of stems by how many there are in which state."""
+        told = {"what": f"a folder of stems of {_named(song)}"}
+        if self._files.finding.unseen(folder):
+            cost = "Listing it asks for a link and reads the end of the ZIP, once"
+            return {**told, "state": "never listed", "detail": cost, **self._refused(folder)}
+        nodes = [self._files.finding.resolved(entry) for entry in self._files.finding.here(folder)]
+        states = Counter(
+            self._file(node)["state"].split()[0].rstrip(",") for node in nodes if isinstance(node, File)
+        )
+        folders = sum(isinstance(node, Folder) for node in nodes)
+        found = [f"{count} {state}" for state, count in states.items()]
+        found += [f"{folders} folders" if folders > 1 else "a folder"] if folders else []
+        detail = f"It holds: {', '.join(found)}" if found else "The service has no stems of this song"
+        return {**told, "state": "known", "detail": detail}
+
+    def _refused(self, node: Node) -> dict[str, Any]:
+        """Tell which indexer or media server was refused a file or folder last, if any was."""
+        refusal = self._files.usage.refusals.get(node.inode)
+        if refusal is None:
+            return {}
+        return {
+            "failure": f"{refusal.program} was refused it, because {refusal.failure}",
+            "failed_ago": round(trio.current_time() - refusal.moment, 1),
+            "remedy": refusal.failure.remedy,
+        }
 
     def _listing(self, folder: Folder) -> dict[str, Any]:
         top = folder.path[0] if folder.path else ""
@@ -114,7 +144,7 @@ class Why:
         failure: MusicfsError | None = told.pop("failure")
         exact = "exact" if told["exact"] else "an estimate until it is opened"
         incomplete = bool(told["pinned"]) and told["state"] != "cached"
-        return {
+        explained = {
             "what": what,
             "name": title(file),
             **told,
@@ -124,6 +154,7 @@ class Why:
             "again": self._again(asset, failure) if failure else None,
             "remedy": failure.remedy if failure else self._advice(asset, incomplete),
         }
+        return explained if failure or told["state"] == "cached" else {**explained, **self._refused(file)}
 
     def _source(self, asset: Asset) -> str:
         """Say where the bytes come from."""

@@ -94,7 +94,7 @@ async def test_a_days_bytes_end(tmp_path: Path, autojump_clock: trio.testing.Moc
         assert counts[SCANNED] == 3 * BLOCK
         with pytest.raises(ScanRefused):
             await opened(mounted, WAV)
-        assert mounted.files.usage.refused.total() == 1
+        assert mounted.files.usage.refused.total() == 2
 
 
 @pytest.mark.trio
@@ -137,6 +137,33 @@ async def test_others_are_not_bounded(tmp_path: Path, autojump_clock: trio.testi
         assert await mounted.files.read(handle, HEAD, BLOCK) == SOUND[HEAD : HEAD + BLOCK]
         mounted.files.close(handle)
         assert not counts
+
+
+@pytest.mark.trio
+async def test_a_media_server_is_told_exact_sizes(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A size that a media server writes down is the file's own, at one link a file; others are told an
+    estimate for nothing, which the kernel may keep no longer once a media server has looked."""
+    made = service()
+    job = made.add_job("100", "Ebb", 12.0)
+    async with living(made, tmp_path) as mounted:
+        counts = budgeted(mounted, BLOCK)
+        path = f"tempolor/{job.item}/song.wav"
+        found = await mounted.find(path)
+        assert found.valid_for > 0
+        assert (await mounted.files.getattr(found.inode, PLAYER)).size == found.size
+        assert made.counts["mint"] < 1
+        folder = await mounted.find(f"tempolor/{job.item}")
+        await mounted.files.entries(folder.inode, NAVIDROME)
+        assert (await mounted.find(path)).valid_for == 0.0
+        assert (await mounted.files.getattr(found.inode, NAVIDROME)).size == job.assets["wav"].size
+        assert (await mounted.files.getattr(found.inode, PLAYER)).size == job.assets["wav"].size
+        assert made.counts["mint"] == 1
+        counts[SCANNED] = BLOCK
+        other = await mounted.find(f"tempolor/{job.item}/song.mp3")
+        await mounted.files.getattr(other.inode, NAVIDROME)
+        assert made.counts["mint"] == 1  # no more of them on a day whose bytes are spent
 
 
 @pytest.mark.trio

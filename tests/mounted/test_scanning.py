@@ -8,7 +8,7 @@ from pathlib import Path
 
 from musicfs.demo import Service
 from musicfs.demo.assets import wav_of_size
-from tests.mounted.mounting import done, mounted, run
+from tests.mounted.mounting import done, mounted, run, until
 
 MIB = 1024 * 1024
 
@@ -36,5 +36,24 @@ def test_a_media_server_scans_by_the_ends(service: Service, tmp_path: Path) -> N
         assert 0 < told["upstream"]["today"]["scanned"] <= 4 * MIB
         done(["cat", mount.path / "library" / "Two" / "Two.wav"])
         assert read("Two", 100) == 0
-        refused = run([server, f"if={mount.path}/library/Three/Three.mp3", "of=/dev/null", "count=1"])
+        song = mount.path / "library/Three/Three.mp3"
+        refused = run([server, f"if={song}", "of=/dev/null", "count=1"])
         assert "Permission denied" in refused.stderr
+        told = mount.ask("why", str(song)).stdout
+        assert ": navidrome was refused it, because media servers are served this file from the cache" in told
+        assert "Warm what it should play (musicfs warm)" in told
+
+
+def test_a_media_server_writes_down_the_true_size(service: Service, tmp_path: Path) -> None:
+    """The size that `stat` tells a media server is the file's own, though nobody has opened it yet."""
+    job = service.add_job("100", "Tide", 60.0, wav=wav_of_size(3 * MIB))
+    server = tmp_path / "minidlnad"
+    shutil.copy(shutil.which("stat") or "/usr/bin/stat", server)
+    with mounted(service, tmp_path, media_servers="minidlnad") as mount:
+        mount.listed("tempolor", job.item)
+        wav = mount.path / "tempolor" / job.item / "song.wav"
+        assert done(["stat", "-c", "%s", wav]) != f"{3 * MIB}\n"
+        assert service.counts["mint"] < 1
+        # For some seconds the kernel answers by itself, with what it told the other.
+        until(lambda: done([server, "-c", "%s", wav]) == f"{3 * MIB}\n")
+        assert service.counts["mint"] == 1
