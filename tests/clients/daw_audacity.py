@@ -3,6 +3,7 @@
 How it thinks: Audacity takes commands on one pipe in /tmp and answers on another, both named by the user's
 id, so one runs at a time. It is told beforehand what a person would click away: the splash, the question
 about updates, and that the pipe's module may be loaded (it asks anew whenever the module's date changes).
+Dither is switched off: it is noise, and another one each time.
 At its very first start it looks at its effects in processes of their own, and each of them, a mistake of
 3.2's, opens the pipes too and takes them away; so it is started once without the module.
 
@@ -43,6 +44,9 @@ mod-script-pipe={loaded}
 mod-script-pipe={module}
 [ModuleDateTime]
 mod-script-pipe={date}
+[Quality]
+DitherAlgorithmChoice=None
+HQDitherAlgorithmChoice=None
 [Directories]
 TempDir={home}/audacity
 [Version]
@@ -95,11 +99,19 @@ class Audacity:
 
     def say(self, command: str, limit: float = _ANSWER) -> tuple[str, str]:
         """Give a command and return what is answered, and the verdict (`OK`, `Failed!`)."""
+        self.begin(command)
+        return self.answer(limit)
+
+    def begin(self, command: str) -> None:
+        """Give a command; what it answers is to be fetched before the next."""
         os.write(self._to, f"{command}\n".encode())
+
+    def answer(self, limit: float = _ANSWER) -> tuple[str, str]:
+        """Wait for what the last command answers, and for the verdict."""
         end, heard = time.monotonic() + limit, b""
         while not (b"BatchCommand finished: " in heard and heard.endswith(b"\n\n")):
             ready, _, _ = select.select([self._from], [], [], max(0.0, end - time.monotonic()))
-            assert ready, f"no answer to {command}"
+            assert ready, f"no answer but {heard!r}"
             more = os.read(self._from, 65_536)
             if not more:
                 time.sleep(0.05)  # its end of the pipe is not open yet

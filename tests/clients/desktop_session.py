@@ -100,6 +100,20 @@ class Desk(Desktop):
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
+    def says(self, *words: str, limit: float = 40.0) -> None:
+        """Wait until all these words stand on the screen, whatever lines they are broken into."""
+        seen = ""
+
+        def true() -> bool:
+            nonlocal seen
+            seen = " ".join(self.read().split())
+            return all(word in seen for word in words)
+
+        try:
+            eventually(true, limit)
+        except AssertionError:
+            raise AssertionError(f"{words} is not on the screen, but {seen}") from None
+
     def act(self, name: str) -> None:
         """Do what the button or menu entry of that name does."""
         ended = self.run(SYSTEM_PYTHON, READER, name)

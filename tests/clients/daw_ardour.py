@@ -1,0 +1,115 @@
+"""Ardour without its windows: sessions whose regions lie in place on a mount, made, played and exported.
+
+How it thinks: `ardour7-lua` is Ardour's engine with a prompt. It makes a session with one stereo track; the
+region, embedded in place as "Import … Embed" does it, is written into the session's file, because embedding
+is the one step that only the window offers. Then the engine opens the session, plays, locates and exports
+on a sound card that is not there. It may fall over at `quit`, after its work, so its last words count and
+not its exit code.
+
+What must always be true: nothing waits without a limit; what Ardour writes goes to the session's folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mounted.mounting import run
+
+RATE = 44_100
+_SUPERCLOCK = 282_240_000  # Ardour's ticks a second, in which a session's file counts
+_LIMIT = 120.0  # seconds; a minute of sound takes 3 on a quiet machine
+
+_ENGINE = """AudioEngine:set_backend("None (Dummy)", "", "")
+AudioEngine:set_sample_rate(44100)
+"""
+_MAKE = """local s = create_session("{folder}", "{name}", 44100)
+s:new_audio_track(2, 2, nil, 1, "song", ARDOUR.PresentationInfo.max_order, ARDOUR.TrackMode.Normal, true)
+s:save_state("")
+print("made")
+quit()
+"""
+_OPEN = """local s = load_session("{folder}", "{name}")
+assert(s, "no session")
+"""
+_EXPORT = """local export = s:simple_export()
+export:set_folder("{out}")
+export:set_name("{name}")
+export:set_range(0, {samples})
+assert(export:run_export())
+print("exported")
+quit()
+"""
+_PLAY = """local UI = ARDOUR.TransportRequestSource.TRS_UI
+local here = s:transport_sample()
+s:request_roll(UI)
+ARDOUR.LuaAPI.usleep(2000000)
+print("played", s:transport_sample() - here)
+s:request_locate({place}, false, ARDOUR.LocateTransportDisposition.MustRoll, UI)
+ARDOUR.LuaAPI.usleep(3000000)
+print("located", s:transport_sample() - {place})
+s:request_stop(false, false, UI)
+ARDOUR.LuaAPI.usleep(200000)
+quit()
+"""
+_TIMES = 'start="a0" length="a{length}@a0" sync-position="a0" ancestral-start="a0" ancestral-length="a0@a0"'
+_SHAPE = 'fade-in-active="0" fade-out-active="0" default-fade-in="0" default-fade-out="0" scale-amplitude="1"'
+_REGION = (
+    f'<Region name="song" id="{{id}}" type="audio" whole-file="{{whole}}" external="1" opaque="1" {_TIMES} '
+    f'{_SHAPE} muted="0" locked="0" stretch="1" shift="1" layering-index="0" channels="2" '
+    'source-0="1000" source-1="1001" master-source-0="1000" master-source-1="1001"/>'
+)
+_SOURCE = (
+    '<Source name="{path}" origin="{path}" type="audio" flags="" id="{id}" channel="{channel}" gain="1"/>'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session with one track and one region."""
+
+    folder: Path
+    seconds: float
+
+    def export(self, out: Path) -> bytes:
+        """Export all of it and give the wav."""
+        out.mkdir(exist_ok=True)
+        samples = int(self.seconds * RATE)
+        said = self._do(_OPEN + _EXPORT, out=out, samples=samples)
+        assert "exported" in said, said
+        return (out / f"{self.folder.name}.wav").read_bytes()
+
+    def play(self, place: float) -> dict[str, int]:
+        """Play from the start, then from a place (seconds); give how many samples each went on."""
+        said = self._do(_OPEN + _PLAY, place=int(place * RATE))
+        return {word: int(count) for word, count in re.findall(r"(played|located)\s+(-?\d+)", said)}
+
+    def _do(self, script: str, **values: object) -> str:
+        """Have Ardour's engine run a script in a home of its own, and give all that it said."""
+        named = {"folder": self.folder, "name": self.folder.name, **values}
+        file = self.folder.parent / f"{self.folder.name}.lua"
+        file.write_text(_ENGINE + script.format(**named))
+        environ = {**os.environ, "HOME": str(self.folder.parent)}
+        environ.pop("XDG_CONFIG_HOME", None)
+        ended = run(["sh", "-c", 'exec ardour7-lua < "$0"', file], env=environ, limit=_LIMIT)
+        return ended.stdout + ended.stderr
+
+
+def embedded(folder: Path, path: Path, seconds: float) -> Session:
+    """Make a session in a folder that does not exist yet, with a stereo file in place as its region."""
+    session = Session(folder, seconds)
+    said = session._do(_MAKE)
+    assert "made" in said, said
+    file = folder / f"{folder.name}.ardour"
+    text = file.read_text()
+    length = int(seconds * _SUPERCLOCK)
+    sources = "".join(_SOURCE.format(path=path, id=1000 + channel, channel=channel) for channel in (0, 1))
+    region = _REGION.format(id=2000, whole=1, length=length)
+    played = _REGION.format(id=2001, whole=0, length=length)
+    text = text.replace("<Sources/>", f"<Sources>{sources}</Sources>")
+    text = text.replace("<Regions/>", f"<Regions>{region}</Regions>")
+    text = re.sub(r"(<Playlist [^>]*)/>", rf"\1>{played}</Playlist>", text, count=1)
+    file.write_text(re.sub(r'id-counter="\d+"', 'id-counter="9000"', text))
+    return session
