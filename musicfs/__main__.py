@@ -15,7 +15,7 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from musicfs import __version__
@@ -26,6 +26,9 @@ VERBS = (
     *("demo", "login", "mount", "umount", "status", "why"),
     *("warm", "cache", "forget", "config", "doctor"),
 )
+
+HELPER = "mount.musicfs"
+"""The name by which mount(8) knows this program."""
 
 log = logging.getLogger("musicfs")
 
@@ -59,6 +62,17 @@ def parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     return top
 
 
+def from_mount(program: str, argv: Sequence[str]) -> Sequence[str] | None:
+    """Give the arguments if it is mount(8) that calls, by the program's name or the shape of the line."""
+    if os.path.basename(program) == HELPER:
+        return argv
+    if argv and argv[0] == HELPER:
+        return argv[1:]
+    if len(argv) > 2 and not argv[0].startswith("-") and argv[0] not in VERBS and "-o" in argv[2:]:
+        return argv
+    return None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and say how it ended."""
     if not os.environ.get("HOME"):
@@ -68,14 +82,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A path may hold bytes that are not text.
         sys.stdout.reconfigure(errors="backslashreplace")
     argv = sys.argv[1:] if argv is None else argv
+    if (line := from_mount(sys.argv[0], argv)) is not None:
+        from musicfs.commands import fstab
+
+        return exits.for_mount(_run(lambda: fstab.run(line, os.environ)))
     if argv and not argv[0].startswith("-") and argv[0] not in VERBS:
         near = difflib.get_close_matches(argv[0], VERBS, n=1)
         hint = f"did you mean {near[0]}?" if near else "musicfs --help lists them"
         print(f"musicfs: there is no command {argv[0]!r}; {hint}", file=sys.stderr)
         return exits.USAGE
     args = parser(argv).parse_args(argv)
+    return _run(lambda: args.run(args, os.environ))
+
+
+def _run(verb: Callable[[], int]) -> int:
+    """Do it, and give the exit code, whatever happens."""
     try:
-        code: int = args.run(args, os.environ)
+        code = verb()
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:

@@ -62,6 +62,12 @@ class ConfigError(MusicfsError):
     """A setting, token or folder that the user has to mend before anything can start."""
 
 
+class MountRefused(ConfigError):
+    """The kernel, or fusermount3, would not mount."""
+
+    remedy = "Run: musicfs doctor"
+
+
 class NoSuchEntry(MusicfsError):
     """The name or number is not in the tree."""
 

@@ -33,7 +33,7 @@ from musicfs.content.archive import Archives
 from musicfs.content.links import Links
 from musicfs.control import server as control_server
 from musicfs.daybook import Daybook
-from musicfs.errors import MusicfsError
+from musicfs.errors import MountRefused, MusicfsError
 from musicfs.filesystem import Budget, Filesystem
 from musicfs.ledger import Ledger
 from musicfs.report import Failures, Report, Status, Why
@@ -49,6 +49,7 @@ log = logging.getLogger("musicfs.mount")
 _GRACE = 1.0  # seconds that requests under way get at the end
 _REAL = Settings()  # the demo imitates the real hosts, whatever is configured
 _CROWD = 8  # reads that may wait where the kernel takes 12 in all: 4 are left for what is cached
+_SETTLED = 10.0  # seconds from which on a start is long over, so that loading more delays nobody
 _INIT = 0.5  # seconds until the kernel has surely had libfuse's answer, which sets read-ahead to 128 KiB
 _AHEAD = 1024  # KiB: the largest request that libfuse takes (performance.md §2)
 _LIVE = frozenset(
@@ -67,6 +68,7 @@ class _Orders:
 
     reread: Callable[[], tuple[Settings, Token]]
     ready: Callable[[], None]
+    source: str
 
 
 class _Shelf:
@@ -95,10 +97,12 @@ def run(
     *,
     demo: bool = False,
     ready: Callable[[], None] = lambda: None,
+    source: str = "",
 ) -> int:
     """Mount, serve until told to stop, and give the exit code.
 
-    `reread` gives settings and token anew, for a reload; `ready` is called when the mount answers.
+    `reread` gives settings and token anew, for a reload; `ready` is called when the mount answers;
+    `source` is what the table of mounts shows, else the profile.
 
     Raises:
         ConfigError: something the user has to mend first.
@@ -109,7 +113,7 @@ def run(
             Store(paths.cache, settings.cache_size, settings.keep_free, clock=time.time)
         )
         state = stack.enter_context(State(paths.state))
-        orders = _Orders(reread, ready)
+        orders = _Orders(reread, ready, source or f"musicfs:{paths.profile}")
         trio.run(_serve, settings, paths, mountpoint, token, demo, store, state, orders)
     return 0
 
@@ -132,6 +136,7 @@ async def _serve(
         house = _House(settings, nursery, wire, store, state)
         nursery.start_soon(house.ledger.write_behind)
         nursery.start_soon(house.daybook.write_behind)
+        nursery.start_soon(doors.load, _SETTLED)
         await house.live(paths, mountpoint, nursery, orders)
     with trio.move_on_after(_GRACE):
         await house.ledger.flush()
@@ -215,7 +220,10 @@ class _House:
         supervisor = Supervisor(os.environ, self._line, orders.ready)
         answer = control_server.by_verb({**report.verbs, **tending.verbs})
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
-            fuse.connect(kernel, str(mountpoint), _options(settings, paths.profile))
+            try:
+                fuse.connect(kernel, str(mountpoint), _options(settings, orders.source))
+            except RuntimeError as refused:  # libfuse has said on stderr what it met
+                raise MountRefused(f"cannot mount on {mountpoint}") from refused
             lent = False
             try:
                 lent = privileges.give_up()
@@ -324,6 +332,7 @@ async def _end_when_gone(house: trio.CancelScope) -> None:
     house.cancel()
 
 
-def _options(settings: Settings, profile: str) -> set[str]:
-    options = {"ro", "nosuid", "nodev", "default_permissions", f"fsname=musicfs:{profile}", "subtype=musicfs"}
+def _options(settings: Settings, source: str) -> set[str]:
+    name = source.replace("\\", "\\\\").replace(",", "\\,")  # libfuse cuts at commas
+    options = {"ro", "nosuid", "nodev", "default_permissions", f"fsname={name}", "subtype=musicfs"}
     return options | ({"allow_other"} if settings.allow_other else set())

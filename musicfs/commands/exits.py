@@ -11,6 +11,7 @@ from musicfs.control import Declined, NotRunning
 from musicfs.errors import (
     ConfigError,
     Misbehaved,
+    MountRefused,
     MusicfsError,
     NotFinished,
     Refused,
@@ -33,10 +34,13 @@ NO_PERMISSION = 77
 CONFIG = 78
 INTERRUPTED = 130
 """128 + SIGINT, as a shell reports it."""
+MOUNT_USAGE, MOUNT_SYSTEM, MOUNT_USER, MOUNT_FAILED = 1, 2, 8, 32
+"""mount(8)'s own: wrong use or not permitted, an error of the system, an interruption, a failed mount."""
 
 _CODES: tuple[tuple[type[MusicfsError], int], ...] = (
     # Children stand before their parents: the first that fits decides.
     (TokenError, NO_PERMISSION),
+    (MountRefused, NO_PERMISSION),
     (Refused, NO_PERMISSION),
     (ConfigError, CONFIG),
     (StoreError, CANT_CREATE),
@@ -53,3 +57,10 @@ _CODES: tuple[tuple[type[MusicfsError], int], ...] = (
 def code_for(failure: MusicfsError) -> int:
     """Say with which code a failure ends the command."""
     return next((code for kind, code in _CODES if isinstance(failure, kind)), UNEXPECTED)
+
+
+def for_mount(code: int) -> int:
+    """Say in mount(8)'s codes how a command ended."""
+    usage = dict.fromkeys((USAGE, NO_PERMISSION, CONFIG), MOUNT_USAGE)
+    known = {DONE: DONE, UNEXPECTED: MOUNT_SYSTEM, INTERRUPTED: MOUNT_USER, **usage}
+    return known.get(code, MOUNT_FAILED)

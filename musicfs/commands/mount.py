@@ -1,9 +1,9 @@
-"""`musicfs mount`: serve the music at a folder, in the foreground, until it is unmounted."""
+"""`musicfs mount`: serve the music at a folder until it is unmounted; in the foreground, or behind."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from musicfs import config, host
@@ -21,13 +21,18 @@ def add(verbs: options.Verbs) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="a TOML file; its name becomes the profile"
     )
+    parser.add_argument(
+        "--daemon", action="store_true", help="serve behind, and end when the mount is ready or has failed"
+    )
     options.add(parser)
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an existing folder")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, source="")
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Mount and serve."""
+    if args.config is not None:
+        args.config = args.config.absolute()
     loaded = start.settings(args, environ, args.config)
     chosen = loaded.settings
     mountpoint = options.mountpoint(args.mountpoint)
@@ -37,6 +42,15 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
     def reread() -> tuple[config.Settings, config.Token]:
         again = start.settings(args, environ, args.config).settings
+        if args.daemon:
+            behind.log_to_syslog()
         return again, config.find_token(again, environ)
 
-    return start.serve(loaded, paths, mountpoint, token, reread)
+    def serve(ready: Callable[[], None]) -> int:
+        return start.serve(loaded, paths, mountpoint, token, reread, ready=ready, source=args.source)
+
+    if not args.daemon:
+        return serve(lambda: None)
+    from musicfs.commands import behind
+
+    return behind.run(mountpoint, serve)

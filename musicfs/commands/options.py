@@ -27,6 +27,8 @@ MOUNT_WORDS = frozenset(
         *("_netdev", "nofail", "auto", "noauto", "user", "users", "owner", "group", "defaults"),
         *("ro", "rw", "dev", "nodev", "suid", "nosuid", "exec", "noexec", "sync", "async"),
         *("atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime"),
+        *("lazytime", "nolazytime", "dirsync", "silent", "loud", "symfollow", "nosymfollow", "comment"),
+        *("mand", "nomand", "iversion", "noiversion", "uhelper", "default_permissions", "nonempty"),
     )
 )
 """What mount(8) and mount.fuse3 leave in the options of a helper; the mount is `ro,nosuid,nodev` anyway."""
@@ -61,7 +63,7 @@ def parse(texts: Iterable[str]) -> dict[str, str]:
         key = name.strip().replace("-", "_")
         if key == "token":
             raise ConfigError("a token in -o would be readable by everyone; put it into a file (token_file)")
-        if not word or name in MOUNT_WORDS or name.startswith("x-"):
+        if not word or name in MOUNT_WORDS or name.startswith(("x-", "X-")):
             continue
         if not key:
             raise ConfigError("-o holds a value without a name")

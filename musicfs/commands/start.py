@@ -34,13 +34,15 @@ def serve(
     *,
     demo: bool = False,
     ready: Callable[[], None] = lambda: None,
+    source: str = "",
 ) -> int:
     """Mount and serve until unmounted; the exit code.
 
-    `reread` gives settings and token anew, for a reload; `ready` is called when the mount answers.
+    `reread` gives settings and token anew, for a reload; `ready` is called when the mount answers;
+    `source` is what the table of mounts shows, else the profile.
     """
     # Nothing that is loaded now is garbage: to look through it again and again takes a tenth of the start.
     gc.disable()
     from musicfs import mount
 
-    return mount.run(loaded.settings, paths, mountpoint, token, reread, demo=demo, ready=ready)
+    return mount.run(loaded.settings, paths, mountpoint, token, reread, demo=demo, ready=ready, source=source)

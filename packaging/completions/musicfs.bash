@@ -29,7 +29,7 @@ _musicfs() {
                 --log-level) _musicfs_words 'debug info warning error'; return ;;
             esac
             if [[ $cur != -* ]]; then _musicfs_files -d; return; fi
-            _musicfs_words '-h --help --config -o --log-level' ;;
+            _musicfs_words '-h --help --config --daemon -o --log-level' ;;
         umount)
             if [[ $cur != -* ]]; then _musicfs_files -d; return; fi
             _musicfs_words '-h --help' ;;

@@ -21,6 +21,7 @@ complete -c musicfs -n '__fish_seen_subcommand_from login' -s h -l help -d 'show
 complete -c musicfs -n '__fish_seen_subcommand_from login' -l config -r -F -d 'the token of this file\'s profile'
 complete -c musicfs -n '__fish_seen_subcommand_from mount' -s h -l help -d 'show this help and end'
 complete -c musicfs -n '__fish_seen_subcommand_from mount' -l config -r -F -d 'a TOML file; its name becomes the profile'
+complete -c musicfs -n '__fish_seen_subcommand_from mount' -l daemon -d 'serve behind, and end when the mount is ready or has failed'
 complete -c musicfs -n '__fish_seen_subcommand_from mount' -s o -x -a 'api_url= media_url= cache_dir= state_dir= cache_size= keep_free= sizes= listing_ttl= forget_after= deadline= ca_file= proxy= allow_other= uid= gid= umask= xattrs= scanners= media_servers= media_budget= token_file= token_command= log_level= log_format=' -d 'settings, as mount(8) takes them'
 complete -c musicfs -n '__fish_seen_subcommand_from mount' -l log-level -x -a 'debug info warning error' -d 'debug, info, warning or error'
 complete -c musicfs -n '__fish_seen_subcommand_from mount' -a '(__fish_complete_directories)'

@@ -57,13 +57,13 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     """Boot a machine once for all, with the units as they are shipped."""
     try:
         with booted(tmp_path_factory.mktemp("machine")) as machine:
-            _install(machine)
+            install(machine)
             yield machine
     except CannotBoot as reason:
         pytest.skip(str(reason))
 
 
-def _install(machine: Machine) -> None:
+def install(machine: Machine) -> None:
     """Put everything where a package would."""
     machine.path("/usr/bin/musicfs").unlink(missing_ok=True)
     machine.path("/usr/bin/musicfs").symlink_to(ROOT / ".venv/bin/musicfs")

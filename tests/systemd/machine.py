@@ -43,7 +43,11 @@ class Machine:
         self.root = Path(f"/proc/{pid}/root")
 
     def run(
-        self, *words: str | Path, user: int | None = None, session: bool = False
+        self,
+        *words: str | Path,
+        user: int | None = None,
+        session: bool = False,
+        limit: float = PATIENCE,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the machine as root, or as a user, perhaps in that user's session."""
         command: list[str | Path] = ["nsenter", "-t", str(self.pid), "-m", "-p", "-u", "-i", "-C"]
@@ -59,7 +63,7 @@ class Machine:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=PATIENCE,
+            timeout=limit,
             check=False,
             stdin=subprocess.DEVNULL,
         )
