@@ -13,7 +13,7 @@ from tests.indexers.desktop import EXTRACT, TRACKER
 _HERE = Path(__file__).parent
 _PROGRAMS = (
     *("Xvfb", "dbus-daemon", "xdotool", "thunar", "ffmpegthumbnailer", "tracker3"),
-    *("baloo_file", "balooctl", "updatedb", "plocate"),
+    *("baloo_file", "balooctl", "updatedb", "plocate", "mpd", "minidlnad"),
 )
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 

@@ -6,9 +6,13 @@ import json
 import shutil
 from pathlib import Path
 
-from musicfs.demo import Service
-from musicfs.demo.assets import wav_of_size
-from tests.mounted.mounting import done, mounted, run, until
+import pytest
+
+from musicfs import demo
+from musicfs.core.spans import BLOCK
+from musicfs.demo import Service, mp3_of, wav_of, wav_of_size
+from musicfs.filesystem.scanning import HEAD, TAIL
+from tests.mounted.mounting import done, mounted, run
 
 MIB = 1024 * 1024
 
@@ -44,16 +48,30 @@ def test_a_media_server_scans_by_the_ends(service: Service, tmp_path: Path) -> N
         assert "Warm what it should play (musicfs warm)" in told
 
 
+def test_ffprobe_reads_tags_from_the_ends(service: Service, tmp_path: Path) -> None:
+    """`ffprobe`, by which Jellyfin scans, tells the length of an m4a, a wav and an mp3, though it is named
+    and so has the ends of them only."""
+    m4a = Path(demo.__file__).with_name("media").joinpath("harbour-b.m4a").read_bytes()
+    service.add_clip("ada@example.com", "Tide", 20.0, m4a=m4a, wav=wav_of(60))
+    service.add_job("100", "Ebb", 120.0, mp3=mp3_of(120.0))
+    words = ("ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0")
+    with mounted(service, tmp_path, media_servers="jellyfin,ffprobe") as mount:
+        mount.listed("library")
+        service.reset_counts()
+        for name, seconds in {"Tide/Tide.m4a": 21, "Tide/Tide.wav": 60, "Ebb/Ebb.mp3": 120}.items():
+            assert float(done([*words, mount.path / "library" / name])) == pytest.approx(seconds, abs=2)
+        assert service.bytes_sent() <= len(m4a) + 2 * (HEAD + TAIL) + 4 * BLOCK
+
+
 def test_a_media_server_writes_down_the_true_size(service: Service, tmp_path: Path) -> None:
     """The size that `stat` tells a media server is the file's own, though nobody has opened it yet."""
-    job = service.add_job("100", "Tide", 60.0, wav=wav_of_size(3 * MIB))
+    job = service.add_job("100", "Tide", 60.0, mp3=mp3_of(20.0), wav=wav_of_size(3 * MIB))
     server = tmp_path / "minidlnad"
     shutil.copy(shutil.which("stat") or "/usr/bin/stat", server)
     with mounted(service, tmp_path, media_servers="minidlnad") as mount:
-        mount.listed("tempolor", job.item)
-        wav = mount.path / "tempolor" / job.item / "song.wav"
-        assert done(["stat", "-c", "%s", wav]) != f"{3 * MIB}\n"
+        mount.listed("tempolor")
+        folder = mount.path / "tempolor" / job.item
+        assert int(done(["stat", "-c", "%s", folder / "song.mp3"])) != job.assets["mp3"].size
         assert service.counts["mint"] < 1
-        # For some seconds the kernel answers by itself, with what it told the other.
-        until(lambda: done([server, "-c", "%s", wav]) == f"{3 * MIB}\n")
+        assert int(done([server, "-c", "%s", folder / "song.wav"])) == 3 * MIB
         assert service.counts["mint"] == 1
