@@ -36,7 +36,7 @@ def nfs(path: Path, home: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     (home / "conf").write_text(_GANESHA.format(port=port, home=home, path=path))
-    words = ["ganesha.nfsd", "-F", "-f", home / "conf", "-L", home / "log", "-p", home / "pid"]
+    words = ["ganesha.nfsd", "-F", "-f", f"{home}/conf", "-L", f"{home}/log", "-p", f"{home}/pid"]
     daemon = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
     url = f"nfs://127.0.0.1/music/{{}}?version=4&nfsport={port}"
     try:
@@ -54,7 +54,7 @@ def nfs(path: Path, home: Path) -> Iterator[str]:
 @contextmanager
 def http(path: Path, home: Path) -> Iterator[str]:
     """Serve a folder by `python -m http.server`; give its URL, without a slash at the end."""
-    words = [sys.executable, "-um", "http.server", "--bind", "127.0.0.1", "--directory", path, "0"]
+    words = [sys.executable, "-um", "http.server", "--bind", "127.0.0.1", "--directory", str(path), "0"]
     with (home / "http.log").open("wb") as log:
         server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL)
     assert server.stdout is not None

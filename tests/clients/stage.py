@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -164,13 +165,18 @@ class Stage:
         return self._wire.traffic().down if self._wire else self.service.bytes_sent()
 
     @contextmanager
-    def pulled(self) -> Iterator[None]:
-        """Have no network in the block: whatever is sent is never answered."""
+    def pulled(self, after: float = 0.0) -> Iterator[None]:
+        """Have no network in the block, from `after` seconds on: whatever is sent is never answered."""
         assert self._wire is not None, "a stage without a wire has no cable"
-        os.kill(self._wire.pid, signal.SIGSTOP)
+        pull = threading.Timer(after, os.kill, (self._wire.pid, signal.SIGSTOP))
+        pull.start()
         try:
+            if not after:
+                pull.join()
             yield
         finally:
+            pull.cancel()
+            pull.join()
             os.kill(self._wire.pid, signal.SIGCONT)
 
 

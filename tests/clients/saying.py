@@ -1,0 +1,122 @@
+"""What programs say when a song cannot be had: how they are run, and the tables of docs/programs.md.
+
+How it thinks: the page is the truth that is tested. A row's `FILE` is the file's name, `PATH` its whole path,
+`…` the words for the errno; what it has in backticks has to be found, in whatever case. A row without
+backticks is a program that does not say the words at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.clients.work import Ran, work
+
+PAGE = Path(__file__).parents[2] / "docs" / "programs.md"
+_SIDE_BY_SIDE = 8  # programs at a time: most of the time is spent in waiting
+_SYSTEM = "/usr/bin/python3"  # which has Debian's modules
+_VLC = ("unshare", "--user", "cvlc", "--quiet", "-I", "dummy", "--no-video", "--play-and-exit")
+_VLC_PCM = "#transcode{vcodec=none,acodec=s16l}:std{access=file,mux=wav,dst={out}/heard.wav}"
+_MPV = (
+    "mpv",
+    "--no-config",
+    "--no-video",
+    "--ao=pcm",
+    "--ao-pcm-file={out}/heard.wav",
+    "--msg-level=all=error",
+)
+
+PROGRAMS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    # The words, and the program that has to be installed.
+    "cat": (("sh", "-c", "cat ./{name} > {out}/copy"), "cat"),
+    "cp": (("cp", "./{name}", "{out}"), "cp"),
+    "head": (("head", "-c", "10", "./{name}"), "head"),
+    "tail": (("tail", "-c", "10", "./{name}"), "tail"),
+    "dd": (("dd", "if=./{name}", "of={out}/copy", "status=none"), "dd"),
+    "sha256sum": (("sha256sum", "./{name}"), "sha256sum"),
+    "tar": (("tar", "-cf", "{out}/a.tar", "./{name}"), "tar"),
+    "rsync": (("rsync", "-a", "./{name}", "{out}"), "rsync"),
+    "file": (("file", "./{name}"), "file"),
+    "zip": (("zip", "-q", "{out}/a.zip", "./{name}"), "zip"),
+    "rclone": (
+        (
+            *("rclone", "--config", "/dev/null", "--retries", "1", "--low-level-retries", "1"),
+            *("copy", "./{name}", "{out}"),
+        ),
+        "rclone",
+    ),
+    "ffprobe": (("ffprobe", "-v", "error", "./{name}"), "ffprobe"),
+    "ffmpeg": (("ffmpeg", "-v", "error", "-i", "./{name}", "-bitexact", "{out}/a.flac"), "ffmpeg"),
+    "sox": (("sox", "./{name}", "{out}/a.wav"), "sox"),
+    "mediainfo": (("mediainfo", "./{name}"), "mediainfo"),
+    "mpv": ((*_MPV, "./{name}"), "mpv"),
+    "vlc": ((*_VLC, "--sout", _VLC_PCM, "./{name}"), "cvlc"),
+    "python": (("python3", "-c", "import sys; open(sys.argv[1], 'rb').read()", "./{name}"), "python3"),
+    "soundfile": (
+        (_SYSTEM, "-c", "import sys, soundfile; soundfile.read(sys.argv[1])", "./{name}"),
+        "mid3v2",
+    ),
+    "mutagen": ((_SYSTEM, "-c", "import sys, mutagen; mutagen.File(sys.argv[1])", "./{name}"), "mid3v2"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table of programs."""
+
+    program: str
+    says: str
+    """Empty: nothing of it."""
+    codes: frozenset[int]
+    leaves: str
+    """What it makes of a part; empty where the table does not tell."""
+
+    def misfit(self, ran: Ran, path: Path, words: str) -> str:
+        """Say what is not as the row has it; "" if all is."""
+        said = f"{ran.said}\n{ran.complained}".lower()
+        wanted = self.says.replace("FILE", f"./{path.name}").replace("PATH", str(path)).replace("…", words)
+        if self.says and wanted.lower() not in said:
+            return f"{self.program} does not say “{wanted}” but “{said[-500:]}”"
+        if not self.says and words.lower() in said:
+            return f"{self.program} says the words: “{said[-500:]}”"
+        if ran.code not in self.codes:
+            return f"{self.program} ended with {ran.code}: “{said[-500:]}”"
+        if self.leaves and bool(ran.left) == (self.leaves == "nothing"):
+            return f"{self.program} left {sorted(ran.left)}"
+        return ""
+
+
+def table(heading: str) -> dict[str, Row]:
+    """Read the table of programs below a heading of the page."""
+    found: dict[str, Row] = {}
+    for cells in _cells(heading):
+        if len(cells) < 3 or cells[0].strip("`") not in PROGRAMS:
+            continue
+        text = re.search("`(.*)`", cells[1])  # to the last one: sox quotes with one
+        codes = frozenset(map(int, re.findall(r"\d+", cells[2])))
+        program = cells[0].strip("`")
+        found[program] = Row(program, text[1] if text else "", codes, cells[3] if len(cells) > 3 else "")
+    return found
+
+
+def words() -> dict[str, str]:
+    """Read the words for each errno."""
+    return {cells[0]: cells[1] for cells in _cells("What it says") if re.fullmatch(r"E[A-Z]+", cells[0])}
+
+
+def _cells(heading: str) -> list[list[str]]:
+    section = PAGE.read_text().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    rows = [line for line in section.splitlines() if line.startswith("|") and not line.startswith("| ---")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def tried(programs: list[str], *paths: Path, limit: float) -> dict[str, Ran]:
+    """Run programs side by side, each on the one path or on its own; none may take longer than `limit`
+    seconds."""
+    each = paths if len(paths) > 1 else paths * len(programs)
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
+        ran = pool.map(lambda name, path: work(PROGRAMS[name][0], path, limit=limit), programs, each)
+        return dict(zip(programs, ran, strict=True))
