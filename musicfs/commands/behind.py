@@ -2,9 +2,9 @@
 
 How it thinks: one fork, before the first thread, socket or database is there. The child serves and says on a
 pipe that the mount answers, at the same place where systemd is told; the parent waits for that, or for the
-child's end, and ends with 0 or with the child's own code. Until then stderr is the terminal's, so a failure's
-sentence is read by whoever typed the command; afterwards it is closed, because `ssh host musicfs mount …`
-would wait for it, and the log goes to syslog, which is the journal where there is one.
+child's end, and ends with 0 or with the child's own code. The log goes to syslog, which is the journal where
+there is one. Until the mount is ready a warning and a failure's sentence go to the terminal too, for whoever
+typed the command; afterwards stderr is closed, because `ssh host musicfs mount …` would wait for it.
 
 What must always be true: the parent ends with 0 only if the mount is there; a child that is not ready in time
 is ended, mount and all. The child stays in the folder where it was started, by which `host.server_of` reads
@@ -13,7 +13,6 @@ its command line.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import logging.handlers
 import os
@@ -36,6 +35,13 @@ STEP = 0.02
 SYSLOG = "/dev/log"
 
 
+class _Syslog(logging.handlers.SysLogHandler):
+    """syslog, if there is one by the time of a line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Drop the line: nobody is left who could be told."""
+
+
 def run(mountpoint: Path, serve: Callable[[Callable[[], None]], int]) -> int:
     """Have a child `serve`, and wait until it calls what it is given; the exit code, in parent and child."""
     sys.stdout.flush()
@@ -48,9 +54,10 @@ def run(mountpoint: Path, serve: Callable[[Callable[[], None]], int]) -> int:
     os.close(reader)
     os.setsid()
     _redirect(0)
+    log_to_syslog(aloud=True)
 
     def ready() -> None:
-        log_to_syslog()
+        del logging.getLogger().handlers[1:]
         os.write(writer, b"1")
         os.close(writer)
         _redirect(1, 2)
@@ -58,20 +65,22 @@ def run(mountpoint: Path, serve: Callable[[Callable[[], None]], int]) -> int:
     return serve(ready)
 
 
-def log_to_syslog(path: str = SYSLOG) -> None:
-    """Send the log on to syslog, scrubbed and shaped as before; nowhere, where there is none."""
+def log_to_syslog(path: str = SYSLOG, *, aloud: bool = False) -> None:
+    """Send the log on to syslog, scrubbed and shaped as before; nowhere, where there is none.
+
+    What is wrong is said where it was said before, too, if it is to be `aloud`.
+    """
     root = logging.getLogger()
     (before,) = root.handlers
-    handler: logging.Handler = logging.NullHandler()
-    with contextlib.suppress(OSError):
-        handler = logging.handlers.SysLogHandler(path)
-        handler.ident = f"musicfs[{os.getpid()}]: "
+    handler = _Syslog(path)
+    handler.ident = f"musicfs[{os.getpid()}]: "
     handler.filters[:] = before.filters
     shape = before.formatter
     handler.setFormatter(
         shape if isinstance(shape, logs.JsonFormatter) else logs.TextFormatter("%(name)s: %(message)s")
     )
-    root.handlers[:] = [handler]
+    before.setLevel(logging.WARNING)
+    root.handlers[:] = [handler, before] if aloud else [handler]
 
 
 def _redirect(*descriptors: int) -> None:

@@ -43,7 +43,7 @@ def mount(service: Service, tmp_path: Path) -> Iterator[Mount]:
 def test_it_is_ready_when_the_command_ends(mount: Mount) -> None:
     """The mount is there, its daemon belongs to nobody's session, and its pipes are closed."""
     done = mount.ask("mount", "--daemon", str(mount.path))  # would not end while anybody held its pipes
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert mount.songs() == {"Dawn"}
     daemon = control.find([mount.home / "run/musicfs"], mount.path)
     assert os.getsid(daemon.pid) == daemon.pid

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from musicfs.demo import DEMO_TOKEN, Service
-from tests.systemd.machine import ROOT, Machine
+from tests.systemd.machine import LISTENER, ROOT, Machine
 
 GENERATOR = Path("/lib/systemd/system-generators/systemd-fstab-generator")
 LINES = re.search(r"```fstab\n(.*?)```", (ROOT / "docs/systemd.md").read_text(), re.DOTALL)
@@ -107,12 +107,33 @@ def test_options_are_settings(fstab: Machine) -> None:
     """The fourth field beats the file; mount(8)'s own words do no harm; -s forgives the rest."""
     options = "cache_size=20M,umask=077,uid=7,gid=8,noatime,exec,user,x-gvfs-hide,_netdev,comment=mine"
     fstab.done("mount", "-t", "musicfs", "/etc/musicfs/studio.toml", "/srv/third", "-o", options)
+    fstab.until(lambda: "musicfs.mount: mounted on /srv/third\n" in fstab.journal())
     told = fstab.done("stat", "-c", "%u %g %a", "/srv/third")
     assert told == "7 8 700\n"
     assert fstab.done("stat", "-f", "-c", "%b", "/srv/third") == "5120\n"
     fstab.done("umount", "/srv/third")
     fstab.done("mount", "-s", "-t", "musicfs", "/etc/musicfs/studio.toml", "/srv/third", "-o", "unheard=of")
     assert "fuse.musicfs" in kind(fstab, "/srv/third")
+
+
+def test_a_mount_can_be_somebodys(fstab: Machine) -> None:
+    """With `setuid=` and fuse.musicfs the daemon is that user's; with `user` the user mounts alone."""
+    settings = fstab.path("/etc/musicfs/studio.toml").read_text()
+    home = f"/home/{LISTENER}"
+    fstab.write("/etc/musicfs/studio.toml", f'{settings}token_file = "{home}/mine"\n')
+    fstab.write(f"{home}/mine", DEMO_TOKEN, 0o600, owner=LISTENER)
+    fstab.done("chown", str(LISTENER), "/srv/third")
+    source, place = "/etc/musicfs/studio.toml", "/srv/third"
+    fstab.done("mount", "-t", "fuse.musicfs", source, place, "-o", "setuid=listener")
+    assert f"user_id={LISTENER}" in kind(fstab, place)
+    assert "Dawn" in fstab.done("ls", f"{place}/library", user=LISTENER)
+    fstab.done("umount", place)
+    fstab.write("/etc/fstab", f"{source} {place} musicfs user,noauto 0 0\n")
+    mounted = fstab.run("mount", place, user=LISTENER, session=True)
+    assert (mounted.returncode, mounted.stdout, mounted.stderr) == (0, "", "")
+    assert f"user_id={LISTENER}" in kind(fstab, place)
+    assert fstab.run("umount", place, user=LISTENER, session=True).returncode == 0
+    assert kind(fstab, place) == ""
 
 
 @pytest.mark.skipif(not GENERATOR.exists(), reason="systemd-fstab-generator is not on this machine")
