@@ -166,7 +166,7 @@ def _print_info(reply: Mapping[str, Any]) -> None:
     rows = tuple(
         (
             form["service"],
-            form["form"],
+            form["form"].rstrip("-"),
             str(form["objects"]),
             str(form["whole"]),
             bytes_text(form["used"]),

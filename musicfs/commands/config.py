@@ -1,7 +1,8 @@
 """`musicfs config show`: each setting, its value, and where it came from.
 
 How it thinks: the settings are loaded as a mount with the same `--config` and `-o` would load them. Values
-are written as a config file takes them, so a line can be copied into one.
+are written as a config file takes them, so a line can be copied into one; a folder that nobody set is the one
+that a mount would use.
 What must always be true: no secret is shown: of `token_command` only the program, because its arguments may
 be one, and of the token only the place it is in.
 """
@@ -21,6 +22,8 @@ from musicfs.commands import columns, exits, options, page
 from musicfs.commands.columns import Table
 from musicfs.errors import ConfigError
 
+_SIZES = ("cache_size", "keep_free", "media_budget")
+_NOTHING: Mapping[str, Path] = {}
 _UNITS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
 
@@ -41,26 +44,35 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Load the settings and print them."""
     loaded = config.load(options.flags(args), environ, args.config)
     token = _token(loaded.settings, environ)
+    shown = list(rows(loaded, _used(loaded, environ)))
     if args.json:
-        told = {key: {"value": value, "origin": origin} for key, value, origin in rows(loaded)}
+        told = {key: {"value": value, "origin": origin} for key, value, origin in shown}
         print(json.dumps({"profile": loaded.profile, "settings": told, "token": token}, indent=2))
         return exits.DONE
-    lines = [*rows(loaded), ("token", "(hidden)", token)]
+    lines = [*shown, ("token", "(hidden)", token)]
     columns.draw([Table("", ("setting", "value", "from"), lines)], sys.stdout)
     return exits.DONE
 
 
-def rows(loaded: config.Loaded) -> Iterator[tuple[str, str, str]]:
-    """Give key, value and origin of every setting, as a person reads them."""
+def rows(loaded: config.Loaded, used: Mapping[str, Path] = _NOTHING) -> Iterator[tuple[str, str, str]]:
+    """Give key, value and origin of every setting, as a person reads them; `used` is what an unset one is."""
     for key, value in msgspec.structs.asdict(loaded.settings).items():
-        yield key, _text(key, value, loaded.settings), loaded.origins.get(key, "default")
+        yield key, _text(key, used.get(key, value)), loaded.origins.get(key, "default")
 
 
-def _text(key: str, value: object, chosen: config.Settings) -> str:
+def _used(loaded: config.Loaded, environ: Mapping[str, str]) -> dict[str, Path]:
+    """Say which folders and which token file a mount would use."""
+    chosen = loaded.settings
+    paths = config.find_paths(environ, loaded.profile, chosen.cache_dir, chosen.state_dir)
+    token = config.token_path(chosen, environ)
+    return {"cache_dir": paths.cache, "state_dir": paths.state, "token_file": token}
+
+
+def _text(key: str, value: object) -> str:
     """Write a value as a config file takes it."""
     if value is None:
         return "-"
-    if key in ("cache_size", "keep_free") and isinstance(value, int):
+    if key in _SIZES and isinstance(value, int):
         return _size(value)
     if key == "umask":
         return f'"{value:03o}"'

@@ -25,7 +25,7 @@ def add(verbs: options.Verbs) -> None:
         verbs,
         "demo",
         "mount made-up music; no account and no network needed",
-        "musicfs demo && ls ~/musicfs-demo/library    # in another terminal",
+        "musicfs demo ~/Songs    # then, in another terminal: ls ~/Songs/library",
     )
     options.add(parser)
     parser.add_argument("mountpoint", metavar="MOUNTPOINT", nargs="?", help=f"default: ~/{FOLDER}")

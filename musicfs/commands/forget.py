@@ -43,7 +43,10 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if mount is None or not mount.is_ours:
             raise ConfigError(f"{args.what} is neither an account nor in a mounted musicfs")
         inside = str(path.relative_to(mount.mountpoint))
-        reply = control.ask(sentence.daemon_of(environ, mount.mountpoint).socket, "forget", path=inside)
+        try:
+            reply = control.ask(sentence.daemon_of(environ, mount.mountpoint).socket, "forget", path=inside)
+        except control.Declined as said:
+            raise control.Declined(f"{args.what}: {said}") from said
     count = reply["songs"]
     print(f"{count} {'song' if count == 1 else 'songs'} let go of")
     return exits.DONE

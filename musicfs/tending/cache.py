@@ -20,6 +20,8 @@ from musicfs.errors import StoreError
 from musicfs.model import Form
 from musicfs.store import Entry, Kind, Store
 
+_KINDS = (Form.STEMS, Form.COVER)
+"""Forms of which each song has its own: the members of its archive, its picture's address."""
 _NAMED = 100  # damaged objects told by name; more of them are a sick disk, and the count says so
 
 
@@ -50,7 +52,7 @@ class Inventory:
                 self.unreadable += 1
                 continue
             service, _, form = entry.key.split(":", 2)
-            form = Form.STEMS if form.startswith(Form.STEMS) else form
+            form = next((kind for kind in _KINDS if form.startswith(kind)), form)
             held = self.held.setdefault((service, form), Held(service, form))
             held.objects += 1
             held.whole += entry.whole

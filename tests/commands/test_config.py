@@ -16,7 +16,8 @@ SECRET = "hunter2"
 def test_every_setting_has_its_value_and_origin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Command line, environment, file and default, each named; sizes and times as one writes them."""
+    """Command line, environment, file and default, each named; sizes and times as one writes them; folders
+    that nobody set are those that a mount would use."""
     file = tmp_path / "work.toml"
     file.write_text('keep_free = "512M"\numask = "027"\nallow_other = true\n')
     monkeypatch.setenv("MUSICFS_DEADLINE", "12.5")
@@ -30,6 +31,14 @@ def test_every_setting_has_its_value_and_origin(
     assert settings["umask"] == ('"027"', str(file))
     assert settings["allow_other"] == ("true", str(file))
     assert settings["listing_ttl"] == ("60", "default")
+    assert settings["media_budget"] == ("1G", "default")
+    for key, end in {
+        "cache_dir": "/musicfs/work",
+        "state_dir": "/musicfs/work",
+        "token_file": "/token",
+    }.items():
+        value, origin = settings[key]
+        assert (value.startswith("/"), value.endswith(end), origin) == (True, True, "default")
     assert tomllib.loads(f"umask = {settings['umask'][0]}") == {"umask": "027"}
 
 

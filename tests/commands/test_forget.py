@@ -80,3 +80,19 @@ def test_a_path(tmp_path: Path, serving: Serve) -> None:
     with sleeper(mountpoint), serving(mountpoint, answer):
         assert main(["forget", f"{mountpoint}/library/Tide"]) == 0
     assert asked == [{"path": "library/Tide"}]
+
+
+@pytest.mark.mounted
+def test_a_path_that_stays_is_named(
+    tmp_path: Path, serving: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The song that the service still lists is named as it was typed, then the cause and what to do."""
+    mountpoint = tmp_path / "mount"
+
+    def answer(verb: str, args: dict[str, Any]) -> dict[str, Any]:
+        raise StillListed("the service still lists this song; delete it there")
+
+    with sleeper(mountpoint), serving(mountpoint, answer):
+        assert main(["forget", f"{mountpoint}/library/Tide"]) == 1
+    said = capsys.readouterr().err
+    assert said == f"musicfs: {mountpoint}/library/Tide: the service still lists this song; delete it there\n"

@@ -56,19 +56,22 @@ def flipped(path: Path, at: int) -> None:
 
 
 def test_inventory_by_service_and_form(cache: Cache) -> None:
-    """Objects, whole ones, bytes and pinned bytes; all members of archives are stems."""
+    """Objects, whole ones, bytes and pinned bytes; all members of archives are stems, all pictures covers."""
     for name in NAMES[:4]:
         cache.filled(name)
     passed(cache, NAMES[4]).pin()
     cache.ranged("tempolor:d:wav").write(0, body("d", BLOCK))
+    for name in ("flowmusic:c:cover-1f.jpg", "flowmusic:d:cover-2e.png"):
+        cache.filled(name)
     inventory = Inventory()
-    assert len(list(inventory.steps(cache.store))) == 6
+    assert len(list(inventory.steps(cache.store))) == 8
     told = inventory.told(cache.store)
     kept = [
         (form["service"], form["form"], form["objects"], form["whole"], form["pinned"] > 0)
         for form in told["forms"]
     ]
     assert kept == [
+        ("flowmusic", "cover-", 2, 2, False),
         ("flowmusic", "mp3", 1, 1, True),
         ("tempolor", "stems", 2, 2, False),
         ("tempolor", "wav", 3, 2, False),
