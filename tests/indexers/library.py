@@ -31,11 +31,11 @@ def stocked(clips: int = CLIPS, jobs: int = JOBS) -> Service:
 
 def add_with_cover(service: Service, number: int) -> Clip:
     """Add a clip whose mp3 carries a picture."""
-    mp3 = _tag(_png(64)) + mp3_of(SECONDS, number)
+    mp3 = _tag(png(64)) + mp3_of(SECONDS, number)
     return service.add_clip("ada@example.com", f"Cover {number}", SECONDS, mp3=mp3)
 
 
-def _png(side: int) -> bytes:
+def png(side: int) -> bytes:
     """Make a square picture of one colour, `side` pixels a side."""
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     rows = (b"\0" + b"\xc8\x50\x28" * side) * side

@@ -1,0 +1,37 @@
+"""Covers in a file manager: shown where they are, at the price of a picture."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from musicfs.demo import Service
+from tests.clients.desktop_session import session
+from tests.clients.desktop_thunar import Thunar
+from tests.indexers.desktop import eventually
+from tests.indexers.library import png
+from tests.mounted.mounting import mounted
+
+pytestmark = pytest.mark.needs(
+    "thunar", "ffmpegthumbnailer", "Xvfb", "xdotool", "openbox", "dbus-daemon", "gdbus", "import"
+)
+
+
+def test_a_cover_in_thunar() -> None:
+    """A song's folder in Thunar shows its cover, for which the picture comes and not one byte of sound."""
+    service = Service(clock=time.time)
+    service.add_clip("ada@example.com", "Red", cover=png(400))
+    with session() as desk:
+        owned = {"allow_other": "true", "uid": desk.user.pw_uid, "gid": desk.user.pw_gid}
+        with mounted(service, desk.place, **owned) as mount:
+            mount.listed("library")
+            service.reset_counts()
+            thunar = Thunar(desk)
+            thunar.show(mount.path / "library" / "Red")
+            eventually(lambda: desk.thumbnails == 1, 60)
+            desk.shoot("thunar-cover")
+            asked = [(one.kind, one.form, one.sent) for one in list(service.log)]
+            assert ("mp3", "mp3") not in [(kind, form) for kind, form, _ in asked]
+            assert sum(sent for _, form, sent in asked if form in ("m4a", "wav")) <= 2  # a byte for each size
+            assert any(form == "cover" for _, form, _ in asked)
