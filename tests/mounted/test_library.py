@@ -124,7 +124,7 @@ def shared(mount: Mount, home: Path) -> Iterator[list[str]]:
         f"[global]\n{folders}ncalrpc dir = {home}/ncalrpc\nlog file = {home}/log\nsmb ports = {port}\n"
         "interfaces = 127.0.0.1\nbind interfaces only = yes\nserver role = standalone server\n"
         "map to guest = Bad User\nguest account = root\nload printers = no\ndisable spoolss = yes\n"
-        f"[music]\npath = {mount.path}/library\nguest ok = yes\nread only = yes\n"
+        + share(mount.path)
     )
     words = ["smbclient", "//127.0.0.1/music", "-p", str(port), "-N", "-s", str(config)]
     with (home / "out").open("wb") as out:
@@ -142,6 +142,15 @@ def shared(mount: Mount, home: Path) -> Iterator[list[str]]:
         finally:
             daemon.terminate()
             daemon.wait(20)
+
+
+def share(mountpoint: Path) -> str:
+    """Give the share that docs/servers.md advises, for a mountpoint."""
+    page = (Path(__file__).parents[2] / "docs" / "servers.md").read_text()
+    section = page.partition("\n## Samba\n")[2].partition("\n## ")[0]
+    lines = [line.strip() for line in section.splitlines() if line.startswith("    ")]
+    assert lines[0] == "[music]"
+    return "\n".join(lines).replace("/home/you/Music-AI", str(mountpoint)) + "\n"
 
 
 def test_names_and_bytes_survive_samba(service: Service, tmp_path: Path) -> None:
