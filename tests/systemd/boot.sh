@@ -1,6 +1,7 @@
 # Boots the distribution's systemd in namespaces of its own, on a copy of this machine's root that forgets
 # everything: `unshare -m --propagation private sh boot.sh outside WORK FOLDER…`. WORK is an empty folder; each
-# FOLDER is on another disk than the root, and shown at its own place. Exit code 77: the kernel would not.
+# FOLDER is there at its own place, whatever disk it is on, and everybody can reach it. Exit code 77: the kernel
+# would not.
 set -eu
 
 # From outside: a cgroup of our own, removed at the end, and the namespaces.
@@ -23,17 +24,23 @@ inside() {
     work=$1 root=$1/root
     shift
     mount -t overlay overlay -o "lowerdir=/,upperdir=$work/upper,workdir=$work/spare" "$root" || exit 77
-    for each; do
-        mkdir -p "$root$each"
-        mount --rbind "$each" "$root$each"
-    done
     mount -t proc proc "$root/proc" || exit 77
     mount -t sysfs sysfs "$root/sys" || exit 77
     mount -t cgroup2 none "$root/sys/fs/cgroup" || exit 77
     mount -t tmpfs -o mode=755 tmpfs "$root/run"
-    mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
     devices "$root/dev"
-    chmod 755 "$root/root"
+    for each; do
+        place=$each
+        if [ "$(stat -c %d "$each")" != "$(stat -c %d /)" ]; then
+            mkdir -p "$root$each"
+            mount --rbind "$each" "$root$each"
+            place=${each%/*} # what is bound is the real folder, whose mode is left alone
+        fi
+        while [ -n "$place" ]; do
+            chmod a+rx "$root$place"
+            place=${place%/*}
+        done
+    done
     units=$root/etc/systemd/system
     rm -rf "$units"
     mkdir -p "$units"

@@ -167,15 +167,13 @@ def booted(work: Path) -> Iterator[Machine]:
     tried = subprocess.run(["unshare", "-mpfuiC", "true"], capture_output=True, text=True, check=False)
     if tried.returncode != 0:
         raise CannotBoot(f"the kernel refuses the namespaces: {tried.stderr.strip()}")
-    disk = os.stat("/").st_dev
-    elsewhere = [folder for folder in (str(ROOT), sys.base_prefix) if os.stat(folder).st_dev != disk]
     with (work / "boot.log").open("w+") as log:
         (work / "machine").mkdir()
         process = subprocess.Popen(
             [
                 *("setpriv", "--pdeathsig", "KILL"),  # if the tests are killed, the machine goes with them
                 *("unshare", "-m", "--propagation", "private"),
-                *("sh", str(BOOT), "outside", str(work / "machine"), *elsewhere),
+                *("sh", str(BOOT), "outside", str(work / "machine"), str(ROOT), sys.base_prefix),
             ],
             stdin=subprocess.DEVNULL,
             stdout=log,
