@@ -81,7 +81,10 @@ class Operation(Timed):
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s", self.told())
         if self._token is not None:
-            _current.reset(self._token)
+            try:
+                _current.reset(self._token)
+            except ValueError:
+                pass  # A coroutine that was given up is closed elsewhere; its context has gone with its task.
             self._token = None  # It refers to the task's context, which need not outlive the task.
 
 

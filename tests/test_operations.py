@@ -97,6 +97,15 @@ def test_a_line_a_thing_is_said_at_debug(caplog: pytest.LogCaptureFixture) -> No
         assert len(caplog.messages) == count
 
 
+def test_a_block_that_is_left_elsewhere_ends_quietly() -> None:
+    """A coroutine that was given up is closed by whoever collects it, outside the task that it was of."""
+    operation = Operation("read")
+    contextvars.copy_context().run(operation.__enter__)
+    operation.__exit__(None, None, None)
+    assert operation.told().startswith("done after ")
+    assert operations.current() is None
+
+
 def test_a_context_tells_its_operation() -> None:
     """A task's context is asked from outside; anything else tells none."""
     with Operation("read") as operation:
