@@ -1,8 +1,9 @@
 """Which programs are tried in a run, and the stage they are tried on.
 
 How it thinks: a test names the programs it needs. CI installs a part of them (`ORDINARY`); a test that needs
-others is left out of an ordinary run and belongs to `sh scripts/clients`, which installs them all and says
-so in the environment. There nothing is left out: a program that is missing fails its tests.
+others, or is marked `long`, is left out of an ordinary run and belongs to `sh scripts/clients`, which
+installs them all and says so in the environment. There nothing is left out: a program that is missing fails
+its tests.
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
     config.addinivalue_line("markers", "needs(*programs): run where these are installed; see tests/clients")
+    config.addinivalue_line("markers", "long: only for scripts/clients; see tests/clients")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is in this folder, and leave out what belongs to the long form."""
     mark(items, _HERE)
-    left_out = [] if EVERYTHING else [item for item in items if _needed(item) - ORDINARY]
+    left_out = [] if EVERYTHING else [item for item in items if _needed(item) - ORDINARY or _long(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
@@ -47,6 +49,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _needed(item: pytest.Item) -> frozenset[str]:
     return frozenset(name for one in item.iter_markers("needs") for name in one.args)
+
+
+def _long(item: pytest.Item) -> bool:
+    return _HERE in item.path.parents and item.get_closest_marker("long") is not None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -77,10 +77,16 @@ TASKS: dict[str, tuple[str, tuple[str, ...], int, tuple[str, ...]]] = {
     "vlc seek m4a": ("m4a", VLC_SEEK, 0, ("cvlc",)),
     "vlc seek wav": ("wav", VLC_SEEK, 6 * MIB, ("cvlc",)),
 }
+LONG = {"ffmpeg wav to mp3", "ffmpeg seek m4a", "ffprobe mp3"}
+"""Done in the long form only, because others show nearly the same."""
 
 
 @pytest.mark.parametrize(
-    "what", [pytest.param(key, marks=pytest.mark.needs(*task[3])) for key, task in TASKS.items()]
+    "what",
+    [
+        pytest.param(key, marks=(pytest.mark.needs(*task[3]), *((pytest.mark.long,) if key in LONG else ())))
+        for key, task in TASKS.items()
+    ],
 )
 def test_media(what: str, scene: Stage) -> None:
     """A media program tells and renders from the mount what it does from a local disk, within its budget."""

@@ -57,10 +57,11 @@ WHOLE = {
     "mmap": ["python3", "-c", MAPPED_WHOLE, "{name}"],
     "file": ["file", "--brief", "{name}"],
 }
+LONG = dict.fromkeys(WHOLE, pytest.mark.long) | {"file": pytest.mark.needs("file")}
 
 
 @pytest.mark.parametrize(
-    "what", [pytest.param(key, marks=pytest.mark.needs("file") if key == "file" else ()) for key in WHOLE]
+    "what", [pytest.param(key, marks=() if key in ("cat", "mmap") else LONG[key]) for key in WHOLE]
 )
 def test_whole(what: str, scene: Stage) -> None:
     """A program that reads a file whole has each of its bytes fetched once, and makes the same of them."""
@@ -70,7 +71,7 @@ def test_whole(what: str, scene: Stage) -> None:
 
 
 COPIERS = {
-    "cp -r": (["cp", "-r", "{name}", "{out}"], ()),
+    "cp -r": (["cp", "-r", "{name}", "{out}"], ("cp",)),
     "cp -a": (["cp", "-a", "{name}", "{out}"], ()),
     "rsync": (["rsync", "-a", "{name}", "{out}"], ("rsync",)),
     "tar": (["tar", "--sort=name", "--format=gnu", "-cf", "{out}/a.tar", "{name}"], ()),
@@ -126,11 +127,14 @@ def test_lists_cold(scene: Stage) -> None:
     assert cost.bytes < 128 * KIB
 
 
-FLAGS = ("-a", "-rtvz", "-aHAX", "-r --size-only", "-a --checksum", "-a --inplace --partial")
+FLAGS = ("-a", "-aHAX", "-a --checksum")
+MORE_FLAGS = ("-rtvz", "-r --size-only", "-a --inplace --partial")
 
 
 @pytest.mark.needs("rsync")
-@pytest.mark.parametrize("flags", FLAGS)
+@pytest.mark.parametrize(
+    "flags", [*FLAGS, *(pytest.param(more, marks=pytest.mark.long) for more in MORE_FLAGS)]
+)
 def test_rsync_twice(flags: str, scene: Stage, folder: Twin, tmp_path: Path) -> None:
     """A second rsync with the same flags copies nothing, and asks the services nothing."""
     words = ["rsync", *flags.split(), "--delete", f"{folder.there}/", f"{tmp_path}/copy/"]
