@@ -160,7 +160,7 @@ class _House:
     def __init__(
         self, settings: Settings, nursery: trio.Nursery, wire: Wire, store: Store, state: State
     ) -> None:
-        self._settings, self._wire, self._store = settings, wire, store
+        self._settings, self._wire, self._store = settings, wire, store  # the settings of the mount
         self._reloads = trio.Lock()
         services = providers.find(settings.media_url)
         self.ledger, self.daybook = Ledger(state, time.time), Daybook(wire.tally, state)
@@ -280,7 +280,6 @@ class _House:
 
     def _take_over(self, settings: Settings, token: Token) -> None:
         """Live by other settings and another token from now on."""
-        before, self._settings = self._settings, settings
         self._wire.present(token.reveal())
         self._wire.deadline = self._kernel.deadline = self.files.finding.deadline = settings.deadline
         catalog = self.files.catalog
@@ -288,11 +287,10 @@ class _House:
         self._callers.know(settings.scanners, settings.media_servers)
         self._budget.limit = settings.media_budget
         self._store.resize(settings.cache_size, settings.keep_free)
-        changed = {
-            key for key in settings.__struct_fields__ if getattr(before, key) != getattr(settings, key)
-        }
         log.info("settings and token were reloaded")
-        if later := sorted(changed - _LIVE):
+        fixed = [key for key in settings.__struct_fields__ if key not in _LIVE]
+        later = [key for key in fixed if getattr(settings, key) != getattr(self._settings, key)]
+        if later:
             log.warning("these wait for the next mount: %s", ", ".join(later))
 
     def _line(self) -> str:

@@ -64,6 +64,9 @@ def test_settings_are_taken_over_and_mistakes_change_nothing(service: Service, t
         reload(mount, "nothing was reloaded")
         assert "'cash' is not a setting" in mount.log
         assert room(mount) == 20 * 1024**2
+        file.write_text('cache_size = "40M"\nallow_other = true\n')
+        reload(mount, "these wait for the next mount: allow_other")  # it waits still
+        assert room(mount) == 40 * 1024**2
         mount.expect("these wait for the next mount: allow_other", "nothing was reloaded")
 
 
