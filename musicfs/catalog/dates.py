@@ -2,10 +2,12 @@
 
 How it thinks: a folder has a time of its own for each set of names. Whenever names may have changed, what
 is shown is summed up and compared; the time moves only if the sum did. A program that skips folders whose
-mtime it knows (MPD, Navidrome, rsync's second look) therefore misses nothing and does nothing twice.
+mtime it knows (MPD, Navidrome, rsync's second look) therefore misses nothing and does nothing twice. Before
+the first whole listing nobody was shown any name, so that changes nothing: rsync asks for a folder's time
+first and for its names second, and copies the one with the other.
 
-What must always be true: the time never stands still while a name comes or goes, never moves while none
-does, and is the same after a restart.
+What must always be true: once listed, the time never stands still while a name comes or goes, never moves
+while none does, and is the same after a restart.
 """
 
 from __future__ import annotations
@@ -54,8 +56,9 @@ class Dates:
         """See whether names have come or gone."""
         for folder, before in self._shown.items():
             shown = self._sum(folder)
-            if shown != before:
-                self._shown[folder], self._changed[folder] = shown, int(self._wall() * 1e9)
+            self._shown[folder] = shown
+            if shown != before and self.kept(folder):
+                self._changed[folder] = int(self._wall() * 1e9)
 
     def kept(self, folder: str) -> bool:
         """Tell whether a folder's time was ever written down, and so whether all its names were known."""

@@ -298,7 +298,7 @@ def test_left_out_are_named(stage: Stage) -> None:
     names = [name for name, _ in said]
     for name in ("../evil.wav", "/etc/passwd", "secret.wav", "deflate64.wav", "same.wav", "GOOD.wav"):
         assert names.count(name) == 1
-    assert dict(said)["deflate64.wav"] == "packed by the unknown method 9"
+    assert dict(said)["deflate64.wav"].startswith("packed by the unknown method 9")
     assert dict(said)["…"].startswith("and 99")
     assert len(said) < 400
     assert all(char.isprintable() for char in log.replace("\n", ""))
