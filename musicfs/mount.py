@@ -193,6 +193,7 @@ class _House:
             measure_minted=settings.sizes == "exact",
             room=self._takes,
             budget=self._budget,
+            hints=settings.hints,
         )
 
     async def live(self, paths: Paths, mountpoint: Path, nursery: trio.Nursery, orders: _Orders) -> None:

@@ -71,6 +71,7 @@ Place = Annotated[Path, Meta(description="a path")]
 Switch = Annotated[bool, Meta(description="true or false")]
 Number = Annotated[int, Meta(ge=0, lt=2**32 - 1, description="a number, 0 or more, of a user or group")]
 Words = Annotated[tuple[str, ...], Meta(description="a list of words")]
+Hidden = Annotated[str, Meta(pattern=r"^\.[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*\Z", max_length=60)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +120,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Basenames of executables that may scan: of what is not cached they get head and tail."""
     media_budget: Size = GIB
     """Bytes that all of them together may have fetched in a day."""
+    hints: Annotated[tuple[Hidden, ...], Meta(description="a list of names that begin with a dot")] = ()
+    """Names of empty files at the top of the mount, by which indexers are told to keep out."""
     token_file: Place | None = None
     """Where the token is kept; else in the config folder."""
     token_command: Words | None = None
@@ -337,6 +340,7 @@ _READERS: Mapping[str, Callable[[object, _Layer], object]] = {
     "umask": _read_umask,
     "scanners": _read_names,
     "media_servers": _read_names,
+    "hints": _read_names,
     "media_budget": _read_size,
     "token_command": _read_command,
 }

@@ -10,7 +10,7 @@ released once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,12 +95,13 @@ class Filesystem:
         resized: Callable[[int], None] = lambda inode: None,
         room: Callable[[], int] = lambda: 0,
         budget: Budget | None = None,
+        hints: Sequence[str] = (),
     ) -> None:
         """Put the rooms together; `room` says how many bytes the cache can take for what comes next,
-        `budget` what media servers may have fetched."""
+        `budget` what media servers may have fetched, `hints` which empty files the top shows."""
         self._budget = budget or Budget(0)
         self.catalog, self.content, self.archives = catalog, content, archives
-        self.finding = Finding(nursery, catalog, content, archives, deadline)
+        self.finding = Finding(nursery, catalog, content, archives, deadline, hints)
         self.sizing = Sizing(nursery, catalog, content, archives, self.finding, measure_minted)
         self.ahead = Siblings(nursery, content, archives, room)
         self._following = Following(callers, Walks(catalog, self.finding), self.ahead, self._cached)

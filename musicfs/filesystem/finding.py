@@ -12,6 +12,7 @@ error.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 import trio
 
@@ -36,11 +37,17 @@ class Finding:
     """The tree, by name."""
 
     def __init__(
-        self, nursery: trio.Nursery, catalog: Catalog, content: Content, archives: Archives, deadline: float
+        self,
+        nursery: trio.Nursery,
+        catalog: Catalog,
+        content: Content,
+        archives: Archives,
+        deadline: float,
+        hints: Sequence[str] = (),
     ) -> None:
         self._catalog, self._content, self._archives, self.deadline = catalog, content, archives, deadline
         self._flights: Flights[SongRow] = Flights(nursery, most=_WAITERS, remember=1.0)
-        self.writing = Writing(catalog)
+        self.writing = Writing(catalog, hints)
         self._listed: dict[tree.Path, tuple[int, list[Entry]]] = {}
 
     @property
@@ -75,6 +82,8 @@ class Finding:
             case ():
                 if name in tree.TOP:
                     return Folder((name,))
+                if (hint := self.writing.hint(name)) is not None:
+                    return hint
             case ("flowmusic",):
                 return await self._find_clip(name)
             case ("tempolor",):
@@ -167,7 +176,7 @@ class Finding:
         """
         path = folder.path
         if not path:
-            return tree.root_entries()
+            return tree.root_entries() + self.writing.hints()
         if len(path) == 1:
             services = ("flowmusic", "tempolor") if path[0] == "library" else path
             await self._known(services, self.deadline)

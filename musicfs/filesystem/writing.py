@@ -1,4 +1,4 @@
-"""The small files that are written here: a song's lyrics and `info.json`, and the playlists.
+"""The small files that are written here: a song's lyrics and `info.json`, the playlists, hints to indexers.
 
 How it thinks: the bytes are a pure function of what listings told, so nothing is kept but their digest and
 length, and for a while themselves: whoever opens one has it written again, and if it says something else by
@@ -11,7 +11,7 @@ there were any keeps its name, and the playlist gives way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
 from cachetools import LRUCache
@@ -48,8 +48,9 @@ class Text:
 class Writing:
     """All that is written."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(self, catalog: Catalog, hints: Sequence[str] = ()) -> None:
+        """Write of a catalog's songs; `hints` are the names of empty files at the top."""
+        self._catalog, self._hints = catalog, tuple(dict.fromkeys(hints))
         self._sheets: LRUCache[tuple[str, str], tuple[Song, dict[str, bytes]]] = LRUCache(_KEPT)
         self._playlists: dict[str, tuple[int, bytes]] = {}
 
@@ -103,6 +104,17 @@ class Writing:
             if name in (ALL, NAMES.get(slug, slug) + EXTENSION):
                 yield from self._catalog.rows(slug)
 
+    # The mount's -----------------------------------------------------------------------------------------
+
+    def hints(self) -> list[Entry]:
+        """List the hints at the mount's top."""
+        found = [one for name in self._hints if (one := self.hint(name)) is not None]
+        return [Entry(_LAST + place, one.name, one) for place, one in enumerate(found)]
+
+    def hint(self, name: str) -> Written | None:
+        """Give a hint; None if there is none of this name."""
+        return _written((), name, b"", 0) if name in self._hints else None
+
     # Reading -------------------------------------------------------------------------------------------
 
     def open(self, node: Written) -> Text:
@@ -112,6 +124,8 @@ class Writing:
             Changed: it says something else by now; the kernel looks its name up again.
             NoSuchEntry: it says nothing any more.
         """
+        if not node.folder:
+            return Text(b"", node.version)
         data = self._playlist(node.name) if node.row is None else self._of(node.row).get(node.name)
         if data is None or not node.listed:
             raise NoSuchEntry("nothing of the kind is known of this song any more")

@@ -51,6 +51,8 @@ class Why:
     def explain(self, node: Node) -> dict[str, Any]:
         """Explain a node, asking nobody."""
         if isinstance(node, Written):
+            if not node.folder:
+                return {"what": "an empty file that tells indexers to keep out", "state": "always here"}
             about = "of the songs that are listed" if node.row is None else f"of {_named(node.row.song)}"
             return {
                 "what": f"what musicfs wrote itself {about}",

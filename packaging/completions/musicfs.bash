@@ -12,7 +12,7 @@ _musicfs() {
             _musicfs_words '-h --help --version demo login mount umount status why warm cache forget config doctor' ;;
         demo)
             case $prev in
-                -o) compopt -o nospace 2>/dev/null; _musicfs_words 'api_url= media_url= cache_dir= state_dir= cache_size= keep_free= sizes= listing_ttl= forget_after= deadline= ca_file= proxy= allow_other= uid= gid= umask= xattrs= scanners= media_servers= media_budget= token_file= token_command= log_level= log_format='; return ;;
+                -o) compopt -o nospace 2>/dev/null; _musicfs_words 'api_url= media_url= cache_dir= state_dir= cache_size= keep_free= sizes= listing_ttl= forget_after= deadline= ca_file= proxy= allow_other= uid= gid= umask= xattrs= scanners= media_servers= media_budget= hints= token_file= token_command= log_level= log_format='; return ;;
                 --log-level) _musicfs_words 'debug info warning error'; return ;;
             esac
             if [[ $cur != -* ]]; then _musicfs_files -d; return; fi
@@ -25,7 +25,7 @@ _musicfs() {
         mount)
             case $prev in
                 --config) _musicfs_files -f; return ;;
-                -o) compopt -o nospace 2>/dev/null; _musicfs_words 'api_url= media_url= cache_dir= state_dir= cache_size= keep_free= sizes= listing_ttl= forget_after= deadline= ca_file= proxy= allow_other= uid= gid= umask= xattrs= scanners= media_servers= media_budget= token_file= token_command= log_level= log_format='; return ;;
+                -o) compopt -o nospace 2>/dev/null; _musicfs_words 'api_url= media_url= cache_dir= state_dir= cache_size= keep_free= sizes= listing_ttl= forget_after= deadline= ca_file= proxy= allow_other= uid= gid= umask= xattrs= scanners= media_servers= media_budget= hints= token_file= token_command= log_level= log_format='; return ;;
                 --log-level) _musicfs_words 'debug info warning error'; return ;;
             esac
             if [[ $cur != -* ]]; then _musicfs_files -d; return; fi
@@ -71,7 +71,7 @@ _musicfs() {
         'config show')
             case $prev in
                 --config) _musicfs_files -f; return ;;
-                -o) compopt -o nospace 2>/dev/null; _musicfs_words 'api_url= media_url= cache_dir= state_dir= cache_size= keep_free= sizes= listing_ttl= forget_after= deadline= ca_file= proxy= allow_other= uid= gid= umask= xattrs= scanners= media_servers= media_budget= token_file= token_command= log_level= log_format='; return ;;
+                -o) compopt -o nospace 2>/dev/null; _musicfs_words 'api_url= media_url= cache_dir= state_dir= cache_size= keep_free= sizes= listing_ttl= forget_after= deadline= ca_file= proxy= allow_other= uid= gid= umask= xattrs= scanners= media_servers= media_budget= hints= token_file= token_command= log_level= log_format='; return ;;
                 --log-level) _musicfs_words 'debug info warning error'; return ;;
             esac
             _musicfs_words '-h --help --config --json -o --log-level' ;;

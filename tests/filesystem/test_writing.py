@@ -14,7 +14,8 @@ from musicfs.core.tree import folder_inode
 from musicfs.demo import Service
 from musicfs.demo.assets import content
 from musicfs.demo.faults import refusal
-from musicfs.errors import BytesMissing, Changed, Misbehaved, ScannerRefused
+from musicfs.errors import BytesMissing, Changed, Misbehaved, NoSuchEntry, ScannerRefused
+from musicfs.filesystem.writing import Writing
 from tests.world import LOOSE_ENDS, Mounted, Notebook, living, wall
 
 pytestmark = LOOSE_ENDS
@@ -242,3 +243,22 @@ async def test_takes_of_one_title_stand_side_by_side(
         takes = [place for place, name in enumerate(names) if name.startswith("Night Drive")]
         assert takes == [1, 2, 3]
         assert len(set(names)) == 5
+
+
+@pytest.mark.trio
+async def test_hints_stand_at_the_top(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Each name that the settings have is an empty file there, once, and nowhere else; without any there is
+    none."""
+    async with living(Service(clock=wall), tmp_path) as mounted:
+        top = await mounted.names()
+        assert top == ["flowmusic", "tempolor", "library"]
+        mounted.files.finding.writing = Writing(
+            mounted.files.catalog, (".trackerignore", ".nomedia", ".nomedia")
+        )
+        assert await mounted.names() == [*top, ".trackerignore", ".nomedia"]
+        for name in (".trackerignore", ".nomedia"):
+            assert (await mounted.find(name)).size == 0
+            assert await mounted.read(name) == b""
+        for path in (".other", "library/.nomedia"):
+            with pytest.raises(NoSuchEntry):
+                await mounted.find(path)

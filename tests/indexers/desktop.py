@@ -222,7 +222,7 @@ class Scene:
 
 
 @contextlib.contextmanager
-def scene(service: Service, scanners: Sequence[str] = SCANNERS) -> Iterator[Scene]:
+def scene(service: Service, scanners: Sequence[str] = SCANNERS, hints: str = "") -> Iterator[Scene]:
     """Mount a service for everybody, with its folders listed once, and open a session."""
     user = account()
     # Not below pytest's own folder, which other users may not enter.
@@ -230,8 +230,9 @@ def scene(service: Service, scanners: Sequence[str] = SCANNERS) -> Iterator[Scen
     place.chmod(0o755)
     named = ",".join(scanners) or ","  # an empty variable would be an unset one
     try:
+        uid, gid = user.pw_uid, user.pw_gid
         with mounted(
-            service, place, allow_other="true", uid=user.pw_uid, gid=user.pw_gid, scanners=named
+            service, place, allow_other="true", uid=uid, gid=gid, scanners=named, hints=hints
         ) as mount:
             for folder in ("flowmusic", "tempolor", "library"):
                 mount.listed(folder)

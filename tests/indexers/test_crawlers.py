@@ -125,6 +125,17 @@ def test_tracker_told_to_stay_out(small: Scene) -> None:
     assert not small.asked
 
 
+def test_tracker_told_by_a_hint() -> None:
+    """With `.trackerignore` among the `hints` Tracker stays out, though it crawls the folder around it."""
+    with scene(stocked(5, 1), hints=".trackerignore") as hinted:
+        hinted.desktop.write(hinted.mount.home / "own.mp3", "not music\n")
+        crawl_with_tracker(hinted, hinted.mount.home)
+        names = "SELECT DISTINCT ?u { ?f a nfo:FileDataObject; nie:url ?u FILTER(STRENDS(?u, '.mp3')) }"
+        assert tracked(hinted, names) == [(hinted.mount.home / "own.mp3").as_uri()]
+        assert hinted.refused == 0
+        assert not hinted.asked
+
+
 # Baloo -------------------------------------------------------------------------------------------------
 
 
