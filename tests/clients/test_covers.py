@@ -23,8 +23,8 @@ def test_a_cover_in_thunar() -> None:
     service = Service(clock=time.time)
     service.add_clip("ada@example.com", "Red", cover=png(400))
     with session() as desk:
-        owned = {"allow_other": "true", "uid": desk.user.pw_uid, "gid": desk.user.pw_gid}
-        with mounted(service, desk.place, **owned) as mount:
+        uid, gid = desk.user.pw_uid, desk.user.pw_gid
+        with mounted(service, desk.place, allow_other="true", uid=uid, gid=gid) as mount:
             mount.listed("library")
             service.reset_counts()
             thunar = Thunar(desk)
