@@ -84,7 +84,7 @@ async def test_status_before_anything(tmp_path: Path, autojump_clock: trio.testi
 async def test_status_counts_and_names_no_account(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """Accounts are numbered, their songs counted, a broken one described; what was asked is tallied."""
+    """In `status` accounts are numbered, their songs counted, a broken one described; what was asked is tallied."""
     made = Service.demo(wall)
     async with living(made, tmp_path) as mounted:
         report = report_on(mounted)
@@ -121,8 +121,8 @@ async def test_status_counts_and_names_no_account(
 async def test_status_tells_which_songs_stay_until_somebody_says(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """An account that lost over a quarter of its songs at once, and one that is linked no more: how many
-    songs wait for a word, and which; neither by name."""
+    """`status` counts the songs that wait for a word, of an account that lost over a quarter at once and of
+    one that is linked no more, and names neither."""
     made = Service(clock=wall)
     for number in range(30):
         made.add_clip("ada@example.com", f"Song {number}")
@@ -390,8 +390,8 @@ async def test_marks_are_the_same_words(tmp_path: Path, autojump_clock: trio.tes
 
 @pytest.mark.trio
 async def test_refusals_are_told_by_program(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    """Which indexer was refused how often; `why` says who was refused a file, when, and what to do, until it
-    is in the cache."""
+    """`status` says which indexer was refused how often; `why` says who was refused a file, when, and what to
+    do, until it is in the cache."""
     made = Service.demo(wall)
     async with living(made, tmp_path) as mounted:
         await mounted.names("library")

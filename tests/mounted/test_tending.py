@@ -163,7 +163,7 @@ def test_many_paths_are_one_errand(service: Service, tmp_path: Path) -> None:
 
 
 def test_killed_in_the_middle_and_resumed(service: Service, tmp_path: Path) -> None:
-    """The daemon dies (SIGKILL) while it warms a large file: the command says so, code 69; afterwards the
+    """A daemon dies (SIGKILL) while it warms a large file: the command says so, code 69; afterwards the
     rest alone is fetched."""
     size = 12 * MIB
     job = service.add_job("100", "Large", wav=wav_of_size(size, "large"))
