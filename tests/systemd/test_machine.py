@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -185,13 +186,31 @@ def test_a_reload_of_the_shared_mount_keeps_it(machine: Machine, shared: Unit, c
     assert shared.pid == before
 
 
+def test_the_journal_has_the_level_of_each_line(machine: Machine, shared: Unit, config: str) -> None:
+    """A warning is one there, what SIGUSR1 tells is information; an entry repeats no time."""
+
+    def entries() -> dict[str, str]:
+        said = machine.done("journalctl", "--no-pager", "-q", "-u", shared.name, "-o", "json").splitlines()
+        return {one["MESSAGE"]: one["PRIORITY"] for one in map(json.loads, said)}
+
+    machine.write("/etc/musicfs/config.toml", f"{config}xattrs = true\n")
+    shared.must("reload")
+    assert shared.systemctl("kill", "-s", "USR1", shared.name).returncode == 0
+    machine.until(
+        lambda: any(line.startswith("musicfs.dump: task musicfs.dump.serve at ") for line in entries())
+    )
+    found = entries()
+    assert found["musicfs.mount: these wait for the next mount: xattrs"] == "4"
+    assert {level for line, level in found.items() if line.startswith("musicfs.dump: ")} == {"6"}
+
+
 def test_a_missing_token_is_said_and_not_tried_again(machine: Machine, config: str, session: None) -> None:
     """Without its credential the shared unit does not start; the own one, without a token, ends with 77."""
     machine.write("/etc/musicfs/config.toml", config)
     machine.path("/etc/musicfs/token").unlink(missing_ok=True)
     unit = Unit(machine, "musicfs.service")
     assert unit.systemctl("start", unit.name).returncode != 0
-    assert unit.shows("ExecMainStatus") in ("243", "0")
+    assert unit.shows("ExecMainStatus") == "243"  # CREDENTIALS, as systemd names it
     assert not mounted(machine, SHARED)
     unit.systemctl("stop", unit.name)
     machine.write(f"/home/{LISTENER}/.config/musicfs/empty.toml", config, owner=LISTENER)
