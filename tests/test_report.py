@@ -84,7 +84,8 @@ async def test_status_before_anything(tmp_path: Path, autojump_clock: trio.testi
 async def test_status_counts_and_names_no_account(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """In `status` accounts are numbered, their songs counted, a broken one described; what was asked is tallied."""
+    """In `status` accounts are numbered, their songs counted, a broken one described; what was asked is
+    tallied."""
     made = Service.demo(wall)
     async with living(made, tmp_path) as mounted:
         report = report_on(mounted)
