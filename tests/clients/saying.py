@@ -102,9 +102,10 @@ def table(heading: str) -> dict[str, Row]:
     return found
 
 
-def words() -> dict[str, str]:
-    """Read the words for each errno."""
-    return {cells[0]: cells[1] for cells in _cells("What it says") if re.fullmatch(r"E[A-Z]+", cells[0])}
+def words(column: int = 1) -> dict[str, str]:
+    """Read the words for each errno; those that Samba (3) or NFS (4) have for it stand in other columns."""
+    rows = (cells for cells in _cells("What it says") if re.fullmatch(r"E[A-Z]+", cells[0]))
+    return {cells[0]: cells[column].strip("`") for cells in rows}
 
 
 def _cells(heading: str) -> list[list[str]]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from musicfs.demo.faults import black_hole, json_error
+from tests.clients.saying import words
 from tests.clients.sharing import http, nfs
-from tests.clients.stage import Stage, Twin
+from tests.clients.sound import Sound
+from tests.clients.stage import Stage, Twin, stage
 from tests.clients.work import KIB, MIB, whole
 from tests.mounted.mounting import done, run, sha256
 from tests.mounted.test_library import shared
@@ -125,3 +131,62 @@ def test_http_server(scene: Stage, tmp_path: Path) -> None:
         with scene.counted() as cost, urllib.request.urlopen(f"{url}/{name}") as answer:
             assert answer.read(1000) == other.here.read_bytes()[:1000]
         assert cost.bytes <= whole(other) * 9 // 10
+
+
+ANSWERS = {
+    "EACCES": json_error(401),
+    "EBUSY": json_error(409),
+    "EIO": json_error(500),
+    "ETIMEDOUT": black_hole(),
+}
+
+
+class GivenOn:
+    """A mount that all three servers give on."""
+
+    def __init__(self, scene: Stage, home: Path, smb: list[str], url: str, web: str) -> None:
+        self.scene, self._home, self._smb, self._url, self._web = scene, home, smb, url, web
+
+    def fails(self, name: str, song: str) -> None:
+        """See each server's client told what docs/programs.md has for an errno, of a song of the library."""
+        said = run([*self._smb, "-c", f'get "{song}" {self._home}/got'])
+        assert f"{words(3)[name]} opening" in said.stdout + said.stderr
+        said = run(["nfs-cp", self._url.format(f"library/{song}"), self._home / "got"])
+        assert words(4)[name] in said.stdout + said.stderr
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{self._web}/library/{urllib.parse.quote(song)}")
+
+
+@contextmanager
+def given_on(sound: Sound, home: Path, **settings: Any) -> Iterator[GivenOn]:
+    """Set a stage without a wire, and let all three servers give it on."""
+    with stage(home, sound, rtt=0, deadline=3, listing_ttl=3600, **settings) as scene:
+        scene.mount.expect(".")
+        with (
+            shared(scene.mount, home / "smb") as smb,
+            nfs(scene.mount.path, home / "nfs") as url,
+            http(scene.mount.path, home) as web,
+        ):
+            yield GivenOn(scene, home, smb, url, web)
+
+
+@pytest.mark.needs("smbd", "smbclient", "ganesha.nfsd", "nfs-cp")
+def test_words(sound: Sound, tmp_path: Path) -> None:
+    """A client of Samba or NFS is told what docs/programs.md has for each errno, a browser 404."""
+    with given_on(sound, tmp_path) as given:
+        clips = iter(given.scene.service.flow.clips)
+        for name, answer in ANSWERS.items():
+            clip = next(clips)
+            given.scene.service.fail(answer, kind="mp3", path=clip.uuid)
+            given.fails(name, f"{clip.title}/{clip.title}.mp3")
+        given.fails("ENOENT", f"{clip.title}/nothing.mp3")
+        given.scene.mount.loop.stop()
+        clip = next(clips)
+        given.fails("EHOSTUNREACH", f"{clip.title}/{clip.title}.mp3")
+
+
+@pytest.mark.needs("smbd", "smbclient", "ganesha.nfsd", "nfs-cp")
+def test_words_of_a_full_disk(sound: Sound, tmp_path: Path) -> None:
+    """A client of Samba or NFS is told of a full disk, a browser 404."""
+    with given_on(sound, tmp_path, keep_free="100000G") as given:
+        given.fails("ENOSPC", "Song 00/Song 00.mp3")
