@@ -129,6 +129,8 @@ class Changed(MusicfsError):
     """The version that was asked for is gone: the service serves other bytes now."""
 
     errno = errno.ESTALE
+    # Whoever fetched the other bytes said so; to say "look again" to the kernel is all in a day's work.
+    level = logging.INFO
     remedy = "Open the file again to get the new version."
 
 
