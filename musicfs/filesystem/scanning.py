@@ -6,8 +6,8 @@ nothing is read ahead for it, and what is fetched for all of them is counted. Wh
 Flow Music mp3) has no ends that could be asked for; the same song's m4a has. What is in the cache is served
 as to anybody, so a server plays what was warmed.
 
-What must always be true: a byte is counted before it is asked for, so a day's sum is never above the budget
-by more than one request of the kernel's.
+What must always be true: a byte is counted before it is asked for (a picture's when its length is known), so
+a day's sum is never above the budget by more than one request of the kernel's, or one picture.
 """
 
 from __future__ import annotations
@@ -53,8 +53,10 @@ class Budget:
             raise ScanRefused("media servers are served this file from the cache only")
         self._afford(0)
         if asset.form.startswith(Form.COVER):
-            self.spend(content.facts(asset).size)
-            return await content.open(asset)
+            self._afford(content.facts(asset).size)
+            cover = await content.open(asset)
+            self._note(SCANNED, cover.size)  # which may be a tenth of its estimate
+            return cover
         first = Span(0, BLOCK)
         if not content.blob(asset).holds(0):
             self.spend(BLOCK)

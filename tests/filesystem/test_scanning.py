@@ -124,7 +124,7 @@ async def test_what_comes_in_one_pass_is_not_scanned(
         mounted.files.close(await opened(mounted, "library/Tide/info.json"))
         assert not counts
         mounted.files.close(await opened(mounted, "library/Tide/cover.jpg"))
-        assert counts[SCANNED] > 0
+        assert counts[SCANNED] == made.flow.clips[0].assets["cover"].size
 
 
 @pytest.mark.trio
