@@ -25,6 +25,11 @@ from musicfs.errors import ConfigError, StoreError, StoreFull
 _KEEP_SIZE_PUNCH_HOLE = 0x01 | 0x02
 """FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE of linux/falloc.h; a hole may only be punched with both."""
 
+_PIECE = 64 * 1024
+"""Bytes a call writes. The kernel keeps the bytes of one call in one piece of memory where it can, and large
+pieces are memory that nobody had for a while. On a virtual machine whose free memory goes back to its host,
+256 KiB a call cost 2.1 s of CPU a GB and 64 KiB 0.26; where that is not so, 0.21 and 0.25."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
@@ -212,7 +217,7 @@ def _create(path: Path, flags: int = 0) -> int:
 def _write_all(file: int, data: bytes | bytearray | memoryview, start: int) -> None:
     view = memoryview(data)
     while view:  # A nearly full disk takes a part, and says why at the next call.
-        written = os.pwrite(file, view, start)
+        written = os.pwrite(file, view[:_PIECE], start)
         view, start = view[written:], start + written
 
 
