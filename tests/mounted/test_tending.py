@@ -191,7 +191,7 @@ def test_killed_in_the_middle_and_resumed(service: Service, tmp_path: Path) -> N
 def test_ctrl_c_calls_it_off(service: Service, tmp_path: Path) -> None:
     """SIGINT ends the command with 130, and the daemon stops fetching; nothing stays pinned."""
     job = service.add_job("100", "Large", wav=wav_of_size(20 * MIB, "large"))
-    service.twist(role=Role.CDN, drip=2 * MIB)
+    service.twist(role=Role.CDN, drip=MIB)
     with mounted(service, tmp_path) as mount:
         path = mount.path / "tempolor" / job.item / "song.wav"
         mount.listed("tempolor")
