@@ -7,6 +7,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -190,3 +191,25 @@ def test_words_of_a_full_disk(sound: Sound, tmp_path: Path) -> None:
     """A client of Samba or NFS is told of a full disk, a browser 404."""
     with given_on(sound, tmp_path, keep_free="100000G") as given:
         given.fails("ENOSPC", "Song 00/Song 00.mp3")
+
+
+@pytest.mark.needs("smbd", "smbclient", "ganesha.nfsd", "nfs-cp", "curl")
+def test_cable_pulled(sound: Sound, tmp_path: Path) -> None:
+    """With the cable pulled in the middle of a song, the clients of all three servers end with an error."""
+    with stage(tmp_path, sound, rate=1_000_000, deadline=3, listing_ttl=3600) as scene:
+        scene.mount.expect(".")
+        with (
+            shared(scene.mount, tmp_path / "smb") as smb,
+            nfs(scene.mount.path, tmp_path / "nfs") as url,
+            http(scene.mount.path, tmp_path) as web,
+        ):
+            songs = [scene.titled_wav() for _ in range(3)]
+            inner = [f"library/{inside(song)}" for song in songs]
+            commands = (
+                [*smb, "-c", f'get "{inside(songs[0])}" {tmp_path}/smb.wav'],
+                ["nfs-cp", url.format(inner[1]), tmp_path / "nfs.wav"],
+                ["curl", "--silent", "--fail", "-o", "/dev/null", f"{web}/{urllib.parse.quote(inner[2])}"],
+            )
+            with scene.pulled(after=1.0), ThreadPoolExecutor(3) as pool:
+                ended = list(pool.map(lambda command: run(command, limit=60), commands))
+            assert [one.returncode for one in ended if not one.returncode] == []
