@@ -51,31 +51,27 @@ def _wall(
     """Let nothing but FUSEError out, and nothing wait longer than the deadline; each is an operation."""
     verb, waits = handler.__name__, handler.__name__ in _WAIT
 
-    async def answered(self: Kernel, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            try:
-                if not waits:
-                    return await handler(self, *args, **kwargs)
-                with trio.fail_after(self.deadline):
-                    return await handler(self, *args, **kwargs)
-            except trio.TooSlowError as late:
-                raise TooSlow("no answer within the deadline") from late
-        except FUSEError:
-            raise
-        except MusicfsError as failed:
-            # What a service did was said by the job that met it: one failure, one line.
-            log.log(
-                logging.DEBUG if isinstance(failed, UpstreamError) else failed.level, "%s: %s", verb, failed
-            )
-            self.failed(self._about(verb, args), failed)
-            raise FUSEError(errno_for(failed)) from failed
-        except Exception as broken:
-            log.exception("%s broke", verb)
-            raise FUSEError(errno.EIO) from broken
-
     async def walled(self: Kernel, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with operations.Operation(verb, args[0] if args else None):
-            return await answered(self, *args, **kwargs)
+            try:
+                try:
+                    if not waits:
+                        return await handler(self, *args, **kwargs)
+                    with trio.fail_after(self.deadline):
+                        return await handler(self, *args, **kwargs)
+                except trio.TooSlowError as late:
+                    raise TooSlow("no answer within the deadline") from late
+            except FUSEError:
+                raise
+            except MusicfsError as failed:
+                # What a service did was said by the job that met it: one failure, one line.
+                level = logging.DEBUG if isinstance(failed, UpstreamError) else failed.level
+                log.log(level, "%s: %s", verb, failed)
+                self.failed(self._about(verb, args), failed)
+                raise FUSEError(errno_for(failed)) from failed
+            except Exception as broken:
+                log.exception("%s broke", verb)
+                raise FUSEError(errno.EIO) from broken
 
     functools.update_wrapper(walled, handler)
     return walled

@@ -6,8 +6,8 @@ starts, so a job, the request it sends upstream and each line that is logged on 
 parameter passed. A job that serves several readers bears the number of the first. The last ones are kept
 for whoever wants to know what the process is doing (`dump`).
 
-What must always be true: an operation costs a request about a microsecond (0.5 µs measured, the line at
-debug apart); numbers are not used again; nothing here raises.
+What must always be true: an operation costs a request about a microsecond (0.9 µs measured, the line at
+debug apart; the request itself costs some fifty); numbers are not used again; nothing here raises.
 It refuses to keep names, paths and URLs: an operation knows an inode or a handle, a request its origin.
 """
 
@@ -27,6 +27,7 @@ KEPT = 200
 """Operations, and requests upstream, that are remembered: 30 KB each."""
 
 _numbers = itertools.count(1)
+_now, _says = time.monotonic, log.isEnabledFor
 
 
 class Timed:
@@ -35,7 +36,7 @@ class Timed:
     __slots__ = ("began", "outcome", "took")
 
     def __init__(self) -> None:
-        self.began = time.monotonic()
+        self.began = _now()
         self.took: float | None = None
         """None while it is under way."""
         self.outcome = ""
@@ -43,14 +44,14 @@ class Timed:
 
     def ended(self, failure: BaseException | None) -> None:
         """Take note of the end, and of what broke."""
-        self.took = time.monotonic() - self.began
+        self.took = _now() - self.began
         if failure is not None:
             self.outcome = (isinstance(failure, Exception) and str(failure)) or type(failure).__name__
 
     def told(self) -> str:
         """Say how it stands."""
         if self.took is None:
-            return f"under way for {time.monotonic() - self.began:.3f} s"
+            return f"under way for {_now() - self.began:.3f} s"
         return f"{self.outcome or 'done'} after {self.took:.3f} s"
 
 
@@ -60,11 +61,13 @@ class Operation(Timed):
     __slots__ = ("_token", "asked", "number", "target", "verb")
 
     def __init__(self, verb: str, target: object = None) -> None:
-        super().__init__()
+        # All here, in place of a call to Timed: this is on the way of every request.
         self.number, self.verb, self.target = next(_numbers), verb, target
+        self.took, self.outcome = None, ""
         self.asked = 0
         """Requests that went upstream for it."""
         self._token: Token[Operation | None] | None = None
+        self.began = _now()
 
     def __str__(self) -> str:
         return f"{self.verb} {self.number}"
@@ -77,8 +80,11 @@ class Operation(Timed):
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.ended(failure)
-        if log.isEnabledFor(logging.DEBUG):
+        if failure is None:
+            self.took = _now() - self.began
+        else:
+            self.ended(failure)
+        if _says(logging.DEBUG):
             log.debug("%s", self.told())
         if self._token is not None:
             try:
