@@ -75,14 +75,21 @@ def daemons(runtimes: Sequence[Path]) -> list[Daemon]:
 
 
 def is_running(pid: int) -> bool:
-    """Say whether a process exists."""
+    """Say whether a process runs; one that has ended and was not yet taken note of does not.
+
+    A daemon's parent is gone, and the process that inherits it may take seconds, or in a container for ever.
+    """
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
         return True
-    return True
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except OSError:
+        return True
+    return state not in (b"Z", b"X")
 
 
 def _entry(runtime: Path, mountpoint: Path) -> Path:

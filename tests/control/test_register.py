@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from musicfs.control import Daemon, NotRunning, find, register
+from musicfs.control import Daemon, NotRunning, find, is_running, register
 from musicfs.errors import ConfigError, StoreError
 
 MUSIC, OTHER = Path("/home/me/Music"), Path("/mnt/a b")
@@ -34,6 +34,17 @@ def test_of_several_one_has_to_be_named(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="Music"):
             find([tmp_path], None)
         assert find([tmp_path], OTHER).socket == tmp_path / "b"
+
+
+def test_a_process_that_nobody_has_waited_for_does_not_run() -> None:
+    """A zombie has ended, whatever `kill` says."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        assert is_running(process.pid)
+        assert process.stdin is not None
+        process.stdin.close()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it is looked at, and stays a zombie
+        os.kill(process.pid, 0)
+        assert not is_running(process.pid)
 
 
 def test_entries_of_the_dead_and_damaged_ones_are_dropped(tmp_path: Path) -> None:

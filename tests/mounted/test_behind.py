@@ -22,7 +22,7 @@ import logging
 logging.basicConfig()
 from pathlib import Path
 from musicfs.commands import behind
-behind.LIMIT = {limit}
+behind.LIMIT, behind.END = {limit}, 0.5
 def serve(ready):
     {body}
 sys.exit(behind.run(Path("/nowhere"), serve))
