@@ -141,7 +141,7 @@ async def test_status_tells_which_songs_stay_until_somebody_says(
         assert one["error"] == "its last listing lacked 12 of them"
         assert (other["name"], other["songs"], other["state"]) == ("not linked", 30, "gone")
         assert one["remedy"] == other["remedy"]
-        assert one["remedy"].endswith("musicfs forget ACCOUNT")
+        assert "musicfs forget ACCOUNT" in one["remedy"]
 
 
 @pytest.mark.trio

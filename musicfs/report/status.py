@@ -28,7 +28,7 @@ from musicfs.wire import Wire
 _BYTES = ("bytes", SCANNED)
 """What is counted and is no kind of request."""
 _NEVER = -1.0
-_FORGET = "They stay; if they are gone for good: musicfs forget ACCOUNT"
+_FORGET = "If they are gone for good: musicfs forget ACCOUNT (until then they stay)"
 
 
 class Status:
