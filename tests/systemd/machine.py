@@ -120,9 +120,9 @@ class Unit:
         user = LISTENER if self._session else None
         return self.machine.run("systemctl", *scope, verb, *words, user=user, session=self._session)
 
-    def must(self, verb: str) -> None:
+    def must(self, verb: str, *words: str) -> None:
         """Run systemctl about it, which has to succeed."""
-        ended = self.systemctl(verb, self.name)
+        ended = self.systemctl(verb, *words, self.name)
         assert ended.returncode == 0, f"{verb}: {ended.stderr}\n{self.machine.journal()}"
 
     def shows(self, name: str) -> str:

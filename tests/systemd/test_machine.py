@@ -40,9 +40,9 @@ def shared(machine: Machine, config: str, service: Service) -> Iterator[Unit]:
     machine.write("/etc/musicfs/config.toml", config)
     machine.write("/etc/musicfs/token", DEMO_TOKEN, 0o600)
     unit = Unit(machine, "musicfs.service")
-    unit.must("start")
+    unit.must("enable", "--now")
     yield unit
-    unit.systemctl("stop", unit.name)
+    unit.systemctl("disable", "--now", unit.name)
     unit.systemctl("reset-failed")
     assert not mounted(machine, SHARED)
 
@@ -61,9 +61,9 @@ def own(machine: Machine, session: None, config: str, service: Service) -> Itera
     machine.write(f"{home}/studio.toml", f'{config}token_file = "token"\n', owner=LISTENER)
     machine.write(f"{home}/token", DEMO_TOKEN, 0o600, owner=LISTENER)
     unit = Unit(machine, "musicfs@studio.service", session=True)
-    unit.must("start")
+    unit.must("enable", "--now")
     yield unit
-    unit.systemctl("stop", unit.name)
+    unit.systemctl("disable", "--now", unit.name)
     unit.systemctl("reset-failed")
     assert not mounted(machine, OWN)
 
