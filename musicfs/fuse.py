@@ -198,6 +198,8 @@ class Kernel(pyfuse3.Operations):
     def title(self, operation: operations.Operation) -> str:
         """Name what a request is or was about; its inode or handle where nobody knows any more."""
         verb, target = operation.verb, operation.target
+        if target is None:
+            return "on the control socket"
         if verb in ("readdir", "releasedir") and target in self._listings:
             target = self._listings[target][0]
         elif verb in ("release", "releasedir", "readdir"):

@@ -47,11 +47,15 @@ def test_a_request_upstream_bears_the_number_of_the_kernels(traced: Mount) -> No
 
 def test_the_signal_tells_what_was_done(traced: Mount) -> None:
     """SIGUSR1 writes tasks, operations with their songs, and requests, without secrets; the mount goes on."""
+    traced.ask("status")
     os.kill(traced.pid, signal.SIGUSR1)
     until(lambda: "eldest first" in traced.log)
     until(lambda: [one for one in entries(traced) if one["message"].startswith("asked mp3 ")][1:])
     told = [one["message"] for one in entries(traced) if one["logger"] == "musicfs.dump"]
     assert any(re.match(r"operation open \d+ \(flowmusic/\S+/mp3\): done after ", line) for line in told)
+    assert any(
+        re.match(r"operation control status \d+ \(on the control socket\): done", line) for line in told
+    )
     assert any(line.startswith("task musicfs.dump.serve at ") for line in told)
     assert not [secret for secret in SECRETS if secret in "\n".join(told)]
     assert traced.listed("flowmusic")
