@@ -50,6 +50,10 @@ PROGRAMS: Mapping[str, tuple[tuple[str, ...], str]] = {
     ),
     "ffprobe": (("ffprobe", "-v", "error", "./{name}"), "ffprobe"),
     "ffmpeg": (("ffmpeg", "-v", "error", "-i", "./{name}", "-bitexact", "{out}/a.flac"), "ffmpeg"),
+    "ffmpeg -xerror": (
+        ("ffmpeg", "-v", "error", "-xerror", "-i", "./{name}", "-bitexact", "{out}/a.flac"),
+        "ffmpeg",
+    ),
     "sox": (("sox", "./{name}", "{out}/a.wav"), "sox"),
     "mediainfo": (("mediainfo", "./{name}"), "mediainfo"),
     "mpv": ((*_MPV, "./{name}"), "mpv"),

@@ -23,19 +23,22 @@ NFS_CORE_PARAM {{
 NFSv4 {{ Graceless = true; RecoveryBackend = fs; RecoveryRoot = {home}; }}
 EXPORT {{
     Export_Id = 7; Path = {path}; Pseudo = /music; Access_Type = RO; Squash = None; SecType = sys;
-    Attr_Expiration_Time = 0;
+    Attr_Expiration_Time = {kept};
     FSAL {{ Name = VFS; }}
 }}
 """
 
 
 @contextmanager
-def nfs(path: Path, home: Path) -> Iterator[str]:
-    """Export a folder by NFS 4, its attributes never kept; give a URL with `{}` where a path in it goes."""
+def nfs(path: Path, home: Path, kept: int = 0) -> Iterator[str]:
+    """Export a folder by NFS 4; give a URL with `{}` where a path in it goes.
+
+    Sizes and dates are kept for `kept` seconds; Ganesha by itself would keep them for 60.
+    """
     home.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    (home / "conf").write_text(_GANESHA.format(port=port, home=home, path=path))
+    (home / "conf").write_text(_GANESHA.format(port=port, home=home, path=path, kept=kept))
     words = ["ganesha.nfsd", "-F", "-f", f"{home}/conf", "-L", f"{home}/log", "-p", f"{home}/pid"]
     daemon = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True)
     url = f"nfs://127.0.0.1/music/{{}}?version=4&nfsport={port}"

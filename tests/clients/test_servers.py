@@ -113,6 +113,18 @@ def test_nfs(scene: Stage, tmp_path: Path) -> None:
         assert cost.bytes <= 6 * MIB
 
 
+@pytest.mark.needs("ganesha.nfsd", "nfs-ls", "nfs-cp")
+def test_nfs_that_keeps_sizes(sound: Sound, tmp_path: Path) -> None:
+    """With `sizes = "exact"` an NFS server may keep sizes for a minute, and a song still comes whole."""
+    with stage(tmp_path, sound, rtt=0, sizes="exact", listing_ttl=3600) as scene:
+        twin = scene.wav()
+        with nfs(scene.mount.path, tmp_path / "nfs", kept=60) as url:
+            listed = done(["nfs-ls", url.format(f"tempolor/{twin.ident}")])
+            assert str(twin.size) in listed
+            done(["nfs-cp", url.format(f"tempolor/{twin.ident}/song.wav"), tmp_path / "copy"])
+        assert sha256(tmp_path / "copy") == sha256(twin.here)
+
+
 def test_http_server(scene: Stage, tmp_path: Path) -> None:
     """Python's http.server lists a folder, tells a song's length, and sends it whole; a client that leaves
     early costs a part of it."""
