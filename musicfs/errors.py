@@ -65,7 +65,7 @@ class ConfigError(MusicfsError):
 class MountRefused(ConfigError):
     """The kernel, or fusermount3, would not mount."""
 
-    remedy = "Run: musicfs doctor"
+    remedy = "Run: musicfs doctor."
 
 
 class NoSuchEntry(MusicfsError):
