@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from musicfs import __version__
+from musicfs import __version__, host
 from musicfs.demo import DEMO_TOKEN, Clip
 from tests.loopback import Loopback
 from tests.mounted.mounting import digest
@@ -201,6 +201,8 @@ def main() -> int:
     args = parser.parse_args()
     if os.geteuid() != 0:
         parser.error("chroot and mount need root")
+    if args.base is None and shutil.which("debootstrap") is None:
+        parser.error("there is no debootstrap here; apt-get install debootstrap, or name a root with --base")
     if "MUSICFS_CLEAN_ROOT" not in os.environ:
         apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
         again = [sys.executable, "-m", "tests.packaging", *sys.argv[1:]]
@@ -212,11 +214,10 @@ def main() -> int:
             WAYS[way](bench)
             say(f"{way}: good")
     finally:
-        # The mounts end with the namespaces; until then nothing below a root may be taken for its own files.
-        subprocess.run(
-            ["umount", "--recursive", "--lazy", *folder.glob("*/dev"), *folder.glob("*/proc")], check=False
-        )
-        subprocess.run(["umount", "--lazy", *folder.glob("*/sys")], check=False)
+        # They would end with the namespaces; until then nothing of theirs may be taken for a root's own.
+        for mount in reversed(host.mounts()):
+            if folder in mount.mountpoint.parents:
+                host.detach(mount.mountpoint, lazy=True)
         subprocess.run(["rm", "-rf", "--one-file-system", folder], check=False)
     return 0
 
