@@ -29,7 +29,7 @@ def let_go(mount: Mount) -> None:
 
 def gauges(mount: Mount) -> Mapping[str, int]:
     """Ask what is in use."""
-    told = mount.ask("status", "--json")
+    told = mount.ask("status", "--json", str(mount.path))
     assert told.returncode == 0, told.stderr
     found: Mapping[str, int] = json.loads(told.stdout)["gauges"]
     return found

@@ -47,7 +47,7 @@ def test_a_request_upstream_bears_the_number_of_the_kernels(traced: Mount) -> No
 
 def test_the_signal_tells_what_was_done(traced: Mount) -> None:
     """SIGUSR1 writes tasks, operations with their songs, and requests, without secrets; the mount goes on."""
-    traced.ask("status")
+    traced.ask("status", str(traced.path))
     os.kill(traced.pid, signal.SIGUSR1)
     until(lambda: "eldest first" in traced.log)
     until(lambda: [one for one in entries(traced) if one["message"].startswith("asked mp3 ")][1:])

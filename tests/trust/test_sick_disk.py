@@ -61,7 +61,7 @@ def test_disk_answers_eio(kind: str, service: Service, tmp_path: Path) -> None:
             found = attempt(mount.path / name)
             assert found == files[name] or found in ("EIO", "ENOSPC"), found
             assert kind != "write" or name not in cached or found == files[name]
-        assert mount.ask("status").returncode == 0
+        assert mount.ask("status", str(mount.path)).returncode == 0
         illness.end()
         for name in files:
             until(lambda name=name: attempt(mount.path / name) == files[name], 10)  # type: ignore[misc]
@@ -73,7 +73,7 @@ def test_disk_answers_eio(kind: str, service: Service, tmp_path: Path) -> None:
         assert not errors(mount)
         # What could not be noted of a block that was lost stands in its map still; the block is right.
         assert json.loads(mount.ask("cache", "verify", "--json").stdout)["bad_blocks"] == 0
-        assert mount.ask("cache", "verify").returncode == 0
+        assert mount.ask("cache", "verify", str(mount.path)).returncode == 0
 
 
 def _use_up(folder: Path) -> list[Path]:
@@ -103,7 +103,7 @@ def test_disk_has_no_inodes(service: Service, tmp_path: Path) -> None:
         forget_pages(mount.path / passes[0])
         verify(mount.path / passes[0], files[passes[0]])
         assert not service.counts["mp3"], "what came last is not kept"
-        assert mount.ask("cache", "prune").returncode == 0
+        assert mount.ask("cache", "prune", str(mount.path)).returncode == 0
         others = _use_up(mount.home / "cache")
         assert len(others) > 10
         for name in ranged:
