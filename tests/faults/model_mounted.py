@@ -106,7 +106,7 @@ class OnKernel:
 
     def evict(self) -> None:
         """Let go of all that nobody holds."""
-        assert self.mount.ask("cache", "prune", str(mount.path)).returncode == 0
+        assert self.mount.ask("cache", "prune", str(self.mount.path)).returncode == 0
 
     def wait(self, seconds: float) -> None:
         """Let time pass, as little of it as has a meaning here."""
