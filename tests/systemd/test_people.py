@@ -13,7 +13,7 @@ from tests.systemd.machine import LISTENER, ROOT, Machine
 HOME = f"/home/{LISTENER}"
 OTHER = 65_534
 SUITE = ("tests/mounted/test_promises.py", "-k", "unmounts or killed or bytes or survive or only_get")
-"""What of the suite such a user runs by default, as hangs on who mounts; `python -m tests.systemd` runs all."""
+"""What such a user runs by default: what hangs on who mounts. `python -m tests.systemd` runs all."""
 
 
 @pytest.fixture
