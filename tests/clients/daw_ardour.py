@@ -1,10 +1,11 @@
-"""Ardour without its windows: sessions whose regions lie in place on a mount, made, played and exported.
+"""Ardour, mostly without its window: sessions whose regions lie in place on a mount.
 
 How it thinks: `ardour7-lua` is Ardour's engine with a prompt. It makes a session with one stereo track; the
 region, embedded in place as "Import … Embed" does it, is written into the session's file, because embedding
 is the one step that only the window offers. Then the engine opens the session, plays, locates and exports
-on a sound card that is not there. It may fall over at `quit`, after its work, so its last words count and
-not its exit code.
+on a sound card that is not there. It may fall over at its end, after its work, so its last words count and
+not its exit code. Peaks are made for the window's sake only: `show` opens it, with the sound card chosen
+beforehand in the settings.
 
 What must always be true: nothing waits without a limit; what Ardour writes goes to the session's folder.
 """
@@ -13,9 +14,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.clients.desktop_session import Desk
 from tests.mounted.mounting import run
 
 RATE = 44_100
@@ -25,10 +28,20 @@ _LIMIT = 120.0  # seconds; a minute of sound takes 3 on a quiet machine
 _ENGINE = """AudioEngine:set_backend("None (Dummy)", "", "")
 AudioEngine:set_sample_rate(44100)
 """
+_SETTINGS = """<?xml version="1.0" encoding="UTF-8"?>
+<Ardour><Config><Option name="hide-dummy-backend" value="0"/>
+<Option name="try-autostart-engine" value="1"/></Config>
+<Extra><AudioMIDISetup><EngineStates><State backend="None (Dummy)" driver="Normal Speed" device="Silence"
+ input-device="" output-device="" sample-rate="44100" buffer-size="1024" n-periods="0" input-latency="0"
+ output-latency="0" input-channels="0" output-channels="0" active="1" use-buffered-io="0"
+ midi-option="No MIDI I/O" lru="1"><MIDIDevices/></State></EngineStates></AudioMIDISetup></Extra></Ardour>
+"""
 _MAKE = """local s = create_session("{folder}", "{name}", 44100)
 s:new_audio_track(2, 2, nil, 1, "song", ARDOUR.PresentationInfo.max_order, ARDOUR.TrackMode.Normal, true)
+ARDOUR.LuaAPI.usleep(1500000)
 s:save_state("")
 print("made")
+io.stdout:flush()
 quit()
 """
 _OPEN = """local s = load_session("{folder}", "{name}")
@@ -40,6 +53,7 @@ export:set_name("{name}")
 export:set_range(0, {samples})
 assert(export:run_export())
 print("exported")
+io.stdout:flush()
 quit()
 """
 _PLAY = """local UI = ARDOUR.TransportRequestSource.TRS_UI
@@ -50,6 +64,7 @@ print("played", s:transport_sample() - here)
 s:request_locate({place}, false, ARDOUR.LocateTransportDisposition.MustRoll, UI)
 ARDOUR.LuaAPI.usleep(3000000)
 print("located", s:transport_sample() - {place})
+io.stdout:flush()
 s:request_stop(false, false, UI)
 ARDOUR.LuaAPI.usleep(200000)
 quit()
@@ -74,17 +89,31 @@ class Session:
     seconds: float
 
     def export(self, out: Path) -> bytes:
-        """Export all of it and give the wav."""
+        """Export all of it and give the samples."""
         out.mkdir(exist_ok=True)
-        samples = int(self.seconds * RATE)
-        said = self._do(_OPEN + _EXPORT, out=out, samples=samples)
+        said = self._do(_OPEN + _EXPORT, out=out, samples=int(self.seconds * RATE))
         assert "exported" in said, said
-        return (out / f"{self.folder.name}.wav").read_bytes()
+        wav = (out / f"{self.folder.name}.wav").read_bytes()
+        return wav[wav.index(b"data") + 8 :]  # what stands before the samples tells when it was made
 
     def play(self, place: float) -> dict[str, int]:
         """Play from the start, then from a place (seconds); give how many samples each went on."""
         said = self._do(_OPEN + _PLAY, place=int(place * RATE))
         return {word: int(count) for word, count in re.findall(r"(played|located)\s+(-?\d+)", said)}
+
+    @property
+    def peaks(self) -> list[bytes]:
+        """The peaks made so far, one file a channel; their names tell where the song is."""
+        return sorted(path.read_bytes() for path in (self.folder / "peaks").glob("*.peak"))
+
+    def show(self, desk: Desk) -> None:
+        """Open it in Ardour's window."""
+        for path in (self.folder, *self.folder.rglob("*")):
+            shutil.chown(path, desk.user.pw_uid, desk.user.pw_gid)
+        desk.write(desk.config / "ardour7" / "config", _SETTINGS)
+        desk.write(desk.config / "ardour7" / ".a7", "")  # or it would ask what a newcomer wants
+        desk.start("ardour", "-a", "-n", self.folder / f"{self.folder.name}.ardour")
+        desk.window(f"^{self.folder.name} - Ardour$", 90)
 
     def _do(self, script: str, **values: object) -> str:
         """Have Ardour's engine run a script in a home of its own, and give all that it said."""
@@ -99,11 +128,13 @@ class Session:
 
 def embedded(folder: Path, path: Path, seconds: float) -> Session:
     """Make a session in a folder that does not exist yet, with a stereo file in place as its region."""
+    folder.parent.mkdir(exist_ok=True)
     session = Session(folder, seconds)
     said = session._do(_MAKE)
     assert "made" in said, said
     file = folder / f"{folder.name}.ardour"
     text = file.read_text()
+    assert '<Connection other="Master/' in text, "the track is not connected, and would be silent"
     length = int(seconds * _SUPERCLOCK)
     sources = "".join(_SOURCE.format(path=path, id=1000 + channel, channel=channel) for channel in (0, 1))
     region = _REGION.format(id=2000, whole=1, length=length)
