@@ -1,7 +1,9 @@
 """The pictures of the README: `python -m tests.clients.desktop_pictures`.
 
 How it thinks: the demo's library is mounted in somebody's home, looked at in Dolphin, and its stems are
-opened in Audacity. Nothing is painted afterwards; pngquant makes the files small.
+opened in Audacity. Nothing is painted afterwards; pngquant makes the files small. Besides what
+`scripts/setup --clients` installs it wants pngquant, optipng, and fonts for every title: fonts-vlgothic and
+fonts-noto-color-emoji.
 
 What must always be true: each picture is under 150 kB.
 """
