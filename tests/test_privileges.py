@@ -14,12 +14,13 @@ PROGRAM = """
 import ctypes, os, pathlib, threading
 from musicfs import privileges
 
-assert ctypes.CDLL(None).prctl(8, 1, 0, 0, 0) == 0  # PR_SET_KEEPCAPS: as a unit's ambient right survives User=
+assert ctypes.CDLL(None).prctl(8, 1, 0, 0, 0) == 0  # PR_SET_KEEPCAPS, as a unit keeps a right
 os.setresuid(65534, 65534, 65534)
 
 def held():
     lines = pathlib.Path("/proc/thread-self/status").read_text().splitlines()
-    return [int(line.split()[1], 16) for line in lines if line[:6] in ("CapInh", "CapPrm", "CapEff", "CapAmb")]
+    sets = ("CapInh", "CapPrm", "CapEff", "CapAmb")
+    return [int(line.split()[1], 16) for line in lines if line[:6] in sets]
 
 later = []
 assert any(held())
@@ -33,7 +34,7 @@ print(first, any(held()), any(later[0]), privileges.give_up())
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")
 def test_everything_is_given_up() -> None:
-    """A user with capabilities has none afterwards, in no later thread either; a second time there are none."""
+    """A user with capabilities has none afterwards, in no later thread either."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False
     )
