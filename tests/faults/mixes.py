@@ -157,7 +157,7 @@ def _cold(stage: Stage, mix: Mix) -> None:
 def _batch(home: Path) -> Iterator[Stage]:
     with staged(fill(Service(clock=time.time), SONGS), home, rate=RATE, deadline=DEADLINE) as stage:
         stage.mount.expect(
-            "flowmusic", "tempolor", "other bytes now", "built anew", "listing", "damaged", "read"
+            "flowmusic", "tempolor", "other bytes now", "built anew", "listing", "damaged", "read", "a ZIP"
         )
         until(lambda: _all_listed(stage), LIMIT)
         yield stage
