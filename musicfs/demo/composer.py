@@ -195,6 +195,11 @@ class Piece:
         return (self.size - 44) / (_FRAME * RATE)
 
     @property
+    def version(self) -> str:
+        """What no other piece has: to look at its sound would be to play it."""
+        return f"{self.seed}/{self.part}/{self.size}"
+
+    @property
     def _bar_bytes(self) -> int:
         score = compose(self.seed)
         return _frames(score.beats, score) * _FRAME

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicfs.demo.assets import content
+from musicfs.demo import composer
+from musicfs.demo.assets import content, fingerprint
 from musicfs.demo.composer import RATE, Piece
 from musicfs.demo.score import Part, compose
 
@@ -81,3 +82,12 @@ def test_scores_stay_in_range(seed: str) -> None:
             assert 55 <= event.pitch <= 81
         if event.part is Part.BASS:
             assert 28 <= event.pitch <= 48
+
+
+def test_versions() -> None:
+    """Pieces and their parts are told apart without being played."""
+    played = composer._bar.cache_info()
+    pieces = [Piece(seed, part) for seed in ("one", "two") for part in (None, *Part)]
+    assert len({fingerprint(piece) for piece in pieces}) == len(pieces)
+    assert fingerprint(Piece("one")) == fingerprint(Piece("one"))
+    assert composer._bar.cache_info() == played
