@@ -3,7 +3,7 @@
 How it thinks: a ZIP is read from its end, so its first request asks for the last bytes, wherever they are.
 What of them makes whole blocks goes to the shelf as of any download; the piece before those, which begins
 in the middle of a block, is only handed to who asked. A server that answers with the whole makes it an
-ordinary download from the first byte.
+ordinary download from the first byte, and it stays one, whatever that server answers later.
 
 What must always be true: `got` is exactly the object's end once the job has ended well, else empty.
 """
@@ -36,12 +36,14 @@ class Tail(Download):
         return self.progress.headed and not self._ranged
 
     def begin(self, head: Head) -> None:
-        """Learn the length, and where the end begins."""
+        """Learn the length, and where the end begins; only the first answer may begin anywhere but where the
+        last one broke off, or at the object's start."""
+        first = not self.progress.headed
         super().begin(head)
-        self._ranged = head.ranged
         if not head.ranged:
+            self._ranged = False
             self._got.clear()
-        elif not self._got:
+        elif first:
             self._base = self._kept = min(-(-head.start // BLOCK) * BLOCK, head.total or 0)
 
     def take(self, data: bytes) -> bool:

@@ -327,6 +327,24 @@ async def test_a_tail_that_breaks(tmp_path: Path, autojump_clock: trio.testing.M
 
 
 @pytest.mark.trio
+async def test_a_tail_answered_with_the_whole_and_then_with_ranges(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A server that answers the tail with the whole, breaks off, and knows ranges from then on, gives exactly
+    the archive: what came from its start stays where it was."""
+    async with housed(tmp_path) as house:
+        thing = Thing(ZIP, ranges=False, pace=1e6, breaks=[100_000])
+        house.put(STEMS, thing)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(learn, house)
+            await trio.sleep(0.09)
+            thing.ranges = True
+        assert await learn(house) == ["drums.wav", "sub/bass.wav", "note.txt"]
+        assert await read(house, DRUMS_WAV) == DRUMS
+        assert await read(house, NOTE_TXT) == NOTE
+
+
+@pytest.mark.trio
 async def test_the_head_of_a_member_is_one_request(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
