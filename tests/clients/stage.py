@@ -30,7 +30,7 @@ from musicfs.demo import Origins, Service
 from tests.bench.link import RATE, RTT, Link, link
 from tests.clients.sound import SECONDS, Sound
 from tests.loopback import running
-from tests.mounted.mounting import PATIENCE, Mount, attached
+from tests.mounted.mounting import PATIENCE, Mount, attached, until
 
 CLIPS, JOBS = 60, 60  # songs that can be taken
 FOLDERS = 20  # jobs that can be taken as folders
@@ -108,6 +108,8 @@ class Stage:
     def stem(self, name: str = "drums.wav") -> Twin:
         """Take a member of a job's archive; `bass.wav` is deflated, `more/voice.wav` in a folder."""
         item = next(self._jobs).item
+        # People come to a stem by its folder; a name in one that nobody has listed is waited for two seconds.
+        until(lambda: _listed(self.mount.path / "tempolor" / item / "stems"))
         return self._twin(f"tempolor/{item}/stems/{name}", self.sound.stems[name], item, f"tempolor/{item}")
 
     def folder(self) -> Twin:
@@ -191,6 +193,13 @@ def filled(sound: Sound) -> Service:
         item = f"{number:012x}"
         service.add_job(OTHER, f"Job {number:03}", SECONDS, item, mp3=mp3, wav=wav, stems=sound.archive)
     return service
+
+
+def _listed(folder: Path) -> bool:
+    try:
+        return bool(os.listdir(folder))
+    except TimeoutError:
+        return False
 
 
 @contextmanager

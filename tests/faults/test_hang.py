@@ -20,7 +20,7 @@ from tests.faults.hang import CROWD, DEADLINE, PROMISE, crowd, in_flight, scene,
 from tests.faults.race import race
 from tests.figures import FAULTS
 from tests.loopback import running
-from tests.mounted.mounting import Mount, attached, done, sha256, take_away, until
+from tests.mounted.mounting import Mount, attached, done, run, sha256, take_away, until
 
 
 def test_two_hundred_waiting(tmp_path: Path) -> None:
@@ -103,7 +103,12 @@ FUSECTL = 'mount -t fusectl none /sys/fs/fuse/connections && exec "$@"'
 def test_a_ninth_player(fusectl: bool, tmp_path: Path) -> None:
     """Eight players whose bytes have stopped do not stop a ninth, whether the kernel's bound could be raised
     or not: what is cached plays, and what another host has."""
-    possible = os.geteuid() == 0 and shutil.which("unshare") and os.path.isdir("/sys/fs/fuse/connections")
+    possible = (
+        os.geteuid() == 0
+        and os.path.isdir("/sys/fs/fuse/connections")
+        and shutil.which("unshare")
+        and run(["unshare", "-m", "true"]).returncode == 0
+    )
     if fusectl and not possible:
         pytest.skip("only root may mount fusectl, where sysfs is, and in a mount namespace of its own")
     service = stock()
