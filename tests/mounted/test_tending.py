@@ -195,7 +195,8 @@ def test_ctrl_c_calls_it_off(service: Service, tmp_path: Path) -> None:
     with mounted(service, tmp_path) as mount:
         path = mount.path / "tempolor" / job.item / "song.wav"
         mount.listed("tempolor")
-        command = [sys.executable, "-m", "musicfs", "warm", str(path)]
+        # A shell that started the tests behind it has them ignore SIGINT, and all that they start.
+        command = ["env", "--default-signal=INT", sys.executable, "-m", "musicfs", "warm", str(path)]
         with subprocess.Popen(command, env=mount.environ, stderr=subprocess.PIPE) as warming:
             until(lambda: service.bytes_sent(Role.CDN) > MIB)
             warming.send_signal(2)

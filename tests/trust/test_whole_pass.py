@@ -268,7 +268,7 @@ def test_other_length_at_the_second_pass(stage: Stage) -> None:
             (clip,) = stage.clips(1, None)
             path = stage.mount.path / "flowmusic" / f"{clip.uuid}.mp3"
             old = content(clip.assets["mp3"])
-            stage.service.twist(times=1, kind="mp3", path=clip.uuid, drip=400_000.0, cut=Cut(150_000))
+            stage.service.twist(times=1, kind="mp3", path=clip.uuid, drip=150_000.0, cut=Cut(150_000))
             began = stage.passes()
             with path.open("rb", buffering=0) as file:
                 assert read_at(file.fileno(), 0, 1000) == old[:1000]
