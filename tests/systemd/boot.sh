@@ -45,6 +45,9 @@ inside() {
     rm -rf "$units"
     mkdir -p "$units"
     : >"$root/etc/machine-id"
+    # The clone may lie in /tmp, which Debian's tmpfiles empty at a boot.
+    mkdir -p "$root/etc/tmpfiles.d"
+    : >"$root/etc/tmpfiles.d/tmp.conf"
     # What a service needs before it is there from the start; nothing of this machine is started.
     printf '[Unit]\nDefaultDependencies=no\n' | tee "$units/sysinit.target" >"$units/basic.target"
     printf '[Unit]\nDefaultDependencies=no\nWants=systemd-journald.service\n' >"$units/studio.target"
