@@ -28,6 +28,7 @@ _ODD = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\u
 _JOB = re.compile(rf"user:\d+-tempolor:[^:/\ud800-\udfff]+-job:([^:/{_ODD}]{{1,200}})")
 _TYPES = ("song", "instrumental")
 _FRESH = 120.0  # seconds after COMPLETED in which 404 means "not ready yet" (DESIGN §3; seen: a few seconds)
+_AHEAD = 300.0  # seconds that a signer's clock may be ahead; a link of a shorter life is renewed when refused
 _BASE = "/v1/tempolor"
 
 
@@ -167,8 +168,10 @@ def _link(reply: Reply, now: float) -> Locator:
         raise Misbehaved("the answer holds no link")
     lives = link.remainSeconds or 0.0
     if lives <= 0:
-        # The signature's own time is a lower bound of the expiry (§4.1); in the past it says nothing.
+        # The signature's own time is a lower bound of the expiry (§4.1); in the past it says nothing, and
+        # near now it may be the moment of signing, by a clock that is ahead of ours.
         lives = _signed_until(link.url) - now
+        lives = lives if lives > _AHEAD else 0.0
     return Locator(link.url, minted=True, lives=lives if lives > 0 else None)
 
 

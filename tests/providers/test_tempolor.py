@@ -259,6 +259,12 @@ def test_zero_remaining_is_unknown_and_not_expired(remaining: Any) -> None:
     assert link({"url": LINK.format(stamp), "remainSeconds": remaining}).lives == 3600.0
 
 
+@pytest.mark.parametrize("ahead", [0, 1, 60, 299])
+def test_a_moment_of_signing_is_no_end(ahead: int) -> None:
+    """A signature's time that is about now, by whoever's clock, says nothing of how long the link lives."""
+    assert link({"url": LINK.format(int(NOW) + ahead), "remainSeconds": 0}).lives is None
+
+
 @pytest.mark.parametrize(
     "url",
     [
