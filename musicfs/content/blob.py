@@ -79,6 +79,8 @@ class Blob:
         """WHOLE: brought by one pass. False: RANGED."""
         self.blind = False
         """A pass that may turn out to be another version: nothing is served before its end."""
+        self.open_ended = False
+        """A pass whose length nobody told: whether it ends where readers were told is known at its end."""
         self.inflate: Callable[[Blob], Awaitable[None]] | None = None
         """Brings the bytes of a deflated stem; None for what a service sends."""
         self.entry: Entry | None = None
@@ -160,7 +162,9 @@ class Blob:
             self.wary_until = 0.0  # The disk gives what it was given: the next loss is the first again.
             return data
         if self.one_pass:
-            return entry.read(span) if entry is not None and span.stop <= entry.watermark else None
+            if entry is None or span.stop > entry.watermark or (self.open_ended and span.stop == self.size):
+                return None
+            return entry.read(span)
         pieces: list[bytes | memoryview] = []
         at = span.start
         while at < span.stop:

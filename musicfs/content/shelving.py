@@ -194,6 +194,7 @@ class Shelving:
     def sized(self, blob: Blob, size: int | None) -> None:
         """Take note that a pass has begun, and how long it will be."""
         blob.trouble = blob.last_failure = None
+        blob.open_ended = size is None
         if size is not None and not blob.blind:
             blob.size = size
         if blob.entry is not None and (blob.entry.gone or blob.entry.whole):

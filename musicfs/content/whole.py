@@ -4,10 +4,11 @@ How it thinks: what is made anew at each request (Flow Music's mp3) may have no 
 other bytes each time. So it is fetched once, in one go, to the shelf; readers follow at the watermark. A
 pass that breaks starts over: as long as the new bytes equal those that are here, nothing happened; where
 they differ, the blob is superseded there and then, and the pass goes on for the new version. Without
-Content-Length an mp3 is whole only if its last frame is complete and it is not too short for its listing;
-else one more pass is made, and if that gives the same length it is believed. What is cut in a frame and
-too short as well is never believed: a server that breaks off twice at one byte would cut the song. Neither
-is a wav, m4a or ZIP that ends before the end which it names itself.
+Content-Length the last byte is shown when the pass has ended, for it may end elsewhere than the one that
+broke would have. And an mp3 is whole then only if its last frame is complete and it is not too short for
+its listing; else one more pass is made, and if that gives the same length it is believed. What is cut in a
+frame and too short as well is never believed: a server that breaks off twice at one byte would cut the
+song. Neither is a wav, m4a or ZIP that ends before the end which it names itself.
 
 What must always be true: bytes of two passes never mix; nothing is sealed that was not checked to its end.
 """

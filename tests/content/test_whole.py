@@ -222,6 +222,25 @@ async def test_a_broken_pass_that_comes_back_shorter_is_another_version(
         assert await read_anew(house) == shorter
 
 
+@pytest.mark.trio
+async def test_a_broken_pass_that_comes_back_longer_and_untold_is_another_version(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A second pass that tells no length is no file before its end: the end that the first one told may lie
+    in the middle of it."""
+    async with housed(tmp_path) as house:
+        longer = mp3_of(SECONDS + 3)
+        thing = house.put(MP3, Thing(SONG, breaks=[CUT], pace=100_000.0, next_data=[SONG, longer]))
+        old = await house.content.open(MP3)
+        thing.sized = False
+        assert longer.startswith(bytes(await old.read(Span(0, len(SONG) - 1))))
+        with pytest.raises(Changed):
+            await old.read(Span(len(SONG) - 1, len(SONG)))
+        old.close()
+        assert await read_anew(house) == longer
+        assert len(house.stage.answers) == 2
+
+
 @pytest.mark.expected_log("flowmusic:.*:mp3: the connection broke")
 @pytest.mark.trio
 async def test_a_pass_that_never_ends_well_is_an_error(
