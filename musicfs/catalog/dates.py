@@ -7,7 +7,7 @@ the first whole listing nobody was shown any name, so that changes nothing: rsyn
 first and for its names second, and copies the one with the other.
 
 What must always be true: once listed, the time never stands still while a name comes or goes, never moves
-while none does, and is the same after a restart.
+while none does, and is the same after a restart; one that was damaged on disk is now's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Dates:
     ) -> None:
         self._marks, self._wall, self._names = marks, wall, names
         now = int(wall() * 1e9)
-        self._changed = {folder: int(marks.mark(_mark(folder)) or now) for folder in names}
+        self._changed = {folder: _time(marks.mark(_mark(folder))) or now for folder in names}
         self._shown = {folder: self._sum(folder) for folder in names}
 
     def __getitem__(self, folder: str) -> int:
@@ -85,6 +85,14 @@ class Dates:
         for name in self._names[folder]():
             found ^= hash(name)
         return found
+
+
+def _time(word: str | None) -> int | None:
+    """Read a time that was written down; None of what is no number, as one flipped bit makes it."""
+    try:
+        return int(word or "")
+    except ValueError:
+        return None
 
 
 def _mark(folder: str) -> str:

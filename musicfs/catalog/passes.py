@@ -5,7 +5,8 @@ requests, and who starts the mount at each login would pay for them each time. S
 musicfs is not running, by the wall clock.
 
 What must always be true: a pass counts for the next life only if all that it found was written down and
-believed; a clock that was set back makes the pass due, never late by more than its hour.
+believed; a clock that was set back makes the pass due, never late by more than its hour, and so does a time
+that cannot be read.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ class Passes:
 
     def age(self, service: str) -> float:
         """Give the seconds since the last one began; inf if none counts."""
-        kept = self._marks.mark(_mark(service))
-        age = self._wall() - float(kept or "inf")
+        try:
+            age = self._wall() - float(self._marks.mark(_mark(service)) or "inf")
+        except ValueError:
+            return float("inf")
         return age if age >= 0 else float("inf")
 
     async def keep(self, service: str, ago: float) -> None:

@@ -269,6 +269,23 @@ async def test_the_hour_of_a_pass_goes_on_over_a_restart(autojump_clock: trio.te
             assert flow == ["accounts", *["list"] * pages], later
 
 
+@pytest.mark.parametrize("word", ["", "17\0", "soon", "nan", "-inf", "1e999"])
+@pytest.mark.trio
+async def test_a_time_that_cannot_be_read_is_none(word: str, autojump_clock: trio.testing.MockClock) -> None:
+    """A kept time with one bit flipped, which no check of the database sees, costs a complete pass, no start."""
+    service, memory = stocked(), Notebook()
+    async with life(service, memory) as one:
+        await one.ready()
+    assert {name.partition(":")[0] for name in memory.marks} == {"complete", "passed"}
+    memory.marks = dict.fromkeys(memory.marks, word)
+    async with life(service, memory, NOW + 60) as two:
+        assert [two.catalog.dates[folder] for folder in (*BOTH, "library")] == [int((NOW + 60) * 1e9)] * 3
+        assert all(two.catalog.standing[slug].complete for slug in BOTH)
+        await two.refresh(0)
+        assert len(two.listed()) == 6
+    assert float(memory.marks["passed:flowmusic"]) >= NOW
+
+
 @pytest.mark.expected_log("could not be written down")
 @pytest.mark.trio
 async def test_what_was_not_written_is_read_again(autojump_clock: trio.testing.MockClock) -> None:
