@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from verbs import LEVELS, SETTINGS, Option, Takes, Verb
+from verbs import SETTINGS, WORDS, Option, Takes, Verb
 
 HEAD = "# Made from the command line by packaging/build.py."
 
@@ -60,8 +60,8 @@ def _bash_value(takes: Takes) -> str:
     match takes:
         case Takes.FILE:
             return "_musicfs_files -f"
-        case Takes.LEVEL:
-            return f"_musicfs_words {shlex.quote(' '.join(LEVELS))}"
+        case Takes.LEVEL | Takes.FORMAT:
+            return f"_musicfs_words {shlex.quote(WORDS[takes])}"
         case Takes.SETTING:
             return f"compopt -o nospace 2>/dev/null; _musicfs_words {shlex.quote(_settings(' '))}"
     return ":"
@@ -104,7 +104,8 @@ def _zsh_option(option: Option) -> str:
         Takes.NOTHING: "",
         Takes.FILE: ":file:_files",
         Takes.FOLDER: ":folder:_files -/",
-        Takes.LEVEL: f":level:({' '.join(LEVELS)})",
+        Takes.LEVEL: f":level:({WORDS[Takes.LEVEL]})",
+        Takes.FORMAT: f":format:({WORDS[Takes.FORMAT]})",
         Takes.SETTING: f":setting:({_settings(' ')})",
         Takes.OTHER: f":{option.metavar.lower()}:",
     }[option.takes]
@@ -145,8 +146,8 @@ def _fish_option(option: Option) -> str:
             return names
         case Takes.FILE:
             return f"{names} -r -F"
-        case Takes.LEVEL:
-            return f"{names} -x -a {_fish_text(' '.join(LEVELS))}"
+        case Takes.LEVEL | Takes.FORMAT:
+            return f"{names} -x -a {_fish_text(WORDS[option.takes])}"
         case Takes.SETTING:
             return f"{names} -x -a {_fish_text(_settings(' '))}"
     return f"{names} -x"

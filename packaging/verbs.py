@@ -23,6 +23,7 @@ class Takes(Enum):
     FOLDER = auto()
     SETTING = auto()
     LEVEL = auto()
+    FORMAT = auto()
     OTHER = auto()
 
 
@@ -33,8 +34,9 @@ KINDS = {
     "MOUNTPOINT": Takes.FOLDER,
     "OPT,…": Takes.SETTING,
     "LEVEL": Takes.LEVEL,
+    "FORMAT": Takes.FORMAT,
 }
-LEVELS = ("debug", "info", "warning", "error")
+WORDS = {Takes.LEVEL: "debug info warning error", Takes.FORMAT: "text json"}
 SETTINGS = Settings.__struct_fields__
 
 

@@ -53,6 +53,7 @@ def test_bash_offers_what_may_follow(tmp_path: Path) -> None:
     assert {"info", "verify", "prune"} <= offered("musicfs cache ''", tmp_path)
     assert offered("musicfs cache prune --o", tmp_path) == {"--older"}
     assert offered("musicfs mount --log-level d", tmp_path) == {"debug"}
+    assert offered("musicfs mount --log-format ''", tmp_path) == {"text", "json"}
     assert offered("musicfs mount -o cache_s", tmp_path) == {"cache_size="}
     assert offered("musicfs mount --config ''", tmp_path) == {"folder", "file.toml"}
     assert offered("musicfs mount ''", tmp_path) == {"folder"}

@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     # No mtab is kept, the kernel says what there is to say, and nothing can be written either way.
     for letter in "nvrw":
         parser.add_argument(f"-{letter}", dest="nothing", action="store_true")
-    parser.set_defaults(daemon=True, log_level=None)
+    parser.set_defaults(daemon=True, log_level=None, log_format=None)
     return parser
 
 

@@ -45,14 +45,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="settings, as mount(8) takes them",
     )
     parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
+    parser.add_argument("--log-format", metavar="FORMAT", help="text or json")
 
 
 def flags(args: argparse.Namespace) -> dict[str, str]:
     """Collect what the command line says about settings; an option of its own goes before `-o`."""
-    found = parse(args.options)
-    if args.log_level is not None:
-        found["log_level"] = args.log_level
-    return found
+    own = {"log_level": args.log_level, "log_format": args.log_format}
+    return parse(args.options) | {key: value for key, value in own.items() if value is not None}
 
 
 def parse(texts: Iterable[str]) -> dict[str, str]:

@@ -14,9 +14,10 @@ _musicfs() {
             case $prev in
                 -o) compopt -o nospace 2>/dev/null; _musicfs_words 'api_url= media_url= cache_dir= state_dir= cache_size= keep_free= sizes= listing_ttl= forget_after= deadline= ca_file= proxy= allow_other= uid= gid= umask= xattrs= scanners= media_servers= media_budget= hints= token_file= token_command= log_level= log_format='; return ;;
                 --log-level) _musicfs_words 'debug info warning error'; return ;;
+                --log-format) _musicfs_words 'text json'; return ;;
             esac
             if [[ $cur != -* ]]; then _musicfs_files -d; return; fi
-            _musicfs_words '-h --help -o --log-level' ;;
+            _musicfs_words '-h --help -o --log-level --log-format' ;;
         login)
             case $prev in
                 --config) _musicfs_files -f; return ;;
@@ -27,9 +28,10 @@ _musicfs() {
                 --config) _musicfs_files -f; return ;;
                 -o) compopt -o nospace 2>/dev/null; _musicfs_words 'api_url= media_url= cache_dir= state_dir= cache_size= keep_free= sizes= listing_ttl= forget_after= deadline= ca_file= proxy= allow_other= uid= gid= umask= xattrs= scanners= media_servers= media_budget= hints= token_file= token_command= log_level= log_format='; return ;;
                 --log-level) _musicfs_words 'debug info warning error'; return ;;
+                --log-format) _musicfs_words 'text json'; return ;;
             esac
             if [[ $cur != -* ]]; then _musicfs_files -d; return; fi
-            _musicfs_words '-h --help --config --daemon -o --log-level' ;;
+            _musicfs_words '-h --help --config --daemon -o --log-level --log-format' ;;
         umount)
             if [[ $cur != -* ]]; then _musicfs_files -d; return; fi
             _musicfs_words '-h --help' ;;
@@ -73,8 +75,9 @@ _musicfs() {
                 --config) _musicfs_files -f; return ;;
                 -o) compopt -o nospace 2>/dev/null; _musicfs_words 'api_url= media_url= cache_dir= state_dir= cache_size= keep_free= sizes= listing_ttl= forget_after= deadline= ca_file= proxy= allow_other= uid= gid= umask= xattrs= scanners= media_servers= media_budget= hints= token_file= token_command= log_level= log_format='; return ;;
                 --log-level) _musicfs_words 'debug info warning error'; return ;;
+                --log-format) _musicfs_words 'text json'; return ;;
             esac
-            _musicfs_words '-h --help --config --json -o --log-level' ;;
+            _musicfs_words '-h --help --config --json -o --log-level --log-format' ;;
         doctor)
             case $prev in
                 --config) _musicfs_files -f; return ;;

@@ -16,6 +16,7 @@ from musicfs.__main__ import main
         (["-o", "token=user:1-x"], 78, "readable by everyone"),
         (["-o", "deadline=soon"], 78, "the command line: deadline must be a number of seconds"),
         (["--log-level", "loud"], 78, "log_level must be debug, info, warning or error"),
+        (["--log-format", "xml", "-o", "log_format=json"], 78, "log_format must be text or json"),
         (["--config", "/nonexistent/file.toml"], 78, "there is no config file"),
         (["-o", "_netdev,nofail,ro"], 77, "there is no token"),
     ],
