@@ -49,6 +49,8 @@ class MusicfsError(Exception):
     errno: ClassVar[int] = errno.EIO
     level: ClassVar[int] = logging.WARNING
     """How loud the wall logs it: players probe for missing names constantly, so those whisper."""
+    said: ClassVar[bool] = False
+    """Whether who met it has logged it, so that the wall need not: one failure, one line."""
     remedy: ClassVar[str] = ""
     """What a person can do, as one sentence; `musicfs why` prints it."""
 
@@ -137,12 +139,14 @@ class Changed(MusicfsError):
 class BadArchive(MusicfsError):
     """A stems ZIP that cannot be read."""
 
+    said = True
     remedy = "Make the stems again at the service, because its ZIP is damaged."
 
 
 class UpstreamError(MusicfsError):
     """What a service did to us."""
 
+    said = True
     temporary: ClassVar[bool] = False
     """Whether `wire`, and nobody else, may ask again."""
 

@@ -26,7 +26,7 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FUSEError, InodeT, R
 
 from musicfs import operations
 from musicfs.core.tree import Entry, Node, title
-from musicfs.errors import MusicfsError, NoSuchEntry, TooSlow, UnknownHandle, UpstreamError, errno_for
+from musicfs.errors import MusicfsError, NoSuchEntry, TooSlow, UnknownHandle, errno_for
 from musicfs.filesystem import NEGATIVE, Attributes, Filesystem
 from musicfs.readiness import Trio
 
@@ -64,9 +64,7 @@ def _wall(
             except FUSEError:
                 raise
             except MusicfsError as failed:
-                # What a service did was said by the job that met it: one failure, one line.
-                level = logging.DEBUG if isinstance(failed, UpstreamError) else failed.level
-                log.log(level, "%s: %s", verb, failed)
+                log.log(logging.DEBUG if failed.said else failed.level, "%s: %s", verb, failed)
                 self.failed(self._about(verb, args), failed)
                 raise FUSEError(errno_for(failed)) from failed
             except Exception as broken:

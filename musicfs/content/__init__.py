@@ -6,6 +6,7 @@ blob       the bytes of one version of one file, and what is known of them
 download   a span on its way to the shelf, by range
 whole      one pass from the first byte to the last
 archive    stems: members of a ZIP that is not here
+inflating  a deflated stem, onto its own shelf
 content    the front: open, measure, read
 """
 

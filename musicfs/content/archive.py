@@ -2,26 +2,28 @@
 
 How it thinks: the ZIP's directory is read from its tail by range and kept for ever; it belongs to the
 archive's version. A stored member is a stretch of the archive: its reads are reads of the archive,
-shifted. A deflated one is inflated once, from its first byte to its last, onto a shelf of its own, and
-read at the watermark.
+shifted. A deflated one is inflated once, from its first byte to its last, onto a shelf of its own
+(`inflating`), and read at the watermark.
 
 What must always be true: a member's local header is checked before its first byte of a run; an inflated
-member is sealed only if its CRC-32 and its length are the directory's.
+member is sealed only if its CRC-32 and its length are the directory's; what is wrong with an archive is one
+line in the log until something changes, however many look.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import trio
+from cachetools import LRUCache
 
 from musicfs.content.asset import Asset
 from musicfs.content.blob import Blob
 from musicfs.content.content import BlobReader, Content
+from musicfs.content.inflating import unpack
 from musicfs.content.ports import Opened
 from musicfs.core.spans import align
 from musicfs.core.zipdir import LOCAL_HEADER, TAIL, Directory, Member, Method, ZipDirectory, local_header
@@ -32,7 +34,7 @@ from musicfs.model import Key, Known, Song, Span
 log = logging.getLogger("musicfs.content")
 
 _LOOK = 8192  # bytes: a member's header, and what a program looks at before it decides
-_PIECE = 262_144  # bytes of packed data inflated at a time: a few milliseconds of the loop
+_SAID = 1024  # archives and members whose fault was said are kept in mind: 100 KB
 _SETTLED = 3600.0  # seconds after which a record's refusal of stems is its last word (DESIGN §3)
 
 
@@ -64,6 +66,8 @@ class Archives:
         self._flights: Flights[Directory] = Flights(nursery, most=4, remember=1.0)
         self._offsets: dict[tuple[Key, int, str], int] = {}
         self._empty: dict[Key, float] = {}
+        self._said: LRUCache[Key, tuple[int, str]] = LRUCache(_SAID)
+        """What was said to be wrong, and in which version of the archive."""
 
     @property
     def questions(self) -> int:
@@ -92,6 +96,13 @@ class Archives:
 
     async def _learn(self, archive: Asset) -> Directory:
         try:
+            return await self._look_into(archive)
+        except Changed:
+            # What is here is of another archive by now. A folder has no version that could be stale.
+            return await self._look_into(archive)
+
+    async def _look_into(self, archive: Asset) -> Directory:
+        try:
             reader, tail = await self._content.open_at_end(archive, TAIL)
         except (BytesMissing, Withdrawn):
             if self._settled(archive.song):
@@ -99,7 +110,8 @@ class Archives:
                 return Directory((), ())
             raise
         try:
-            directory = await _parsed(reader, tail)
+            with self._telling(archive.key, reader.version):
+                directory = await _parsed(reader, tail)
             before = self._memory.directory(archive.key)
             self._memory.keep_directory(archive.key, reader.version, directory)
             if before is not None and before[0] != reader.version:
@@ -109,6 +121,17 @@ class Archives:
         for name, why in directory.left_out:
             log.warning("%s: left out %r: %s", archive.key, name, why)
         return directory
+
+    @contextmanager
+    def _telling(self, key: Key, version: int) -> Iterator[None]:
+        """Say what the block finds wrong, unless it was said already."""
+        try:
+            yield
+        except BadArchive as bad:
+            if self._said.get(key) != (version, str(bad)):
+                self._said[key] = version, str(bad)
+                log.warning("%s: %s", key, bad)
+            raise
 
     def _settled(self, song: Song) -> bool:
         finished = song.updated or song.created
@@ -209,7 +232,8 @@ class Archives:
         mark = (asset.key, version, member.name)
         if mark not in self._offsets:
             header = bytes(await reader.read(Span(member.header, member.header + LOCAL_HEADER)))
-            self._offsets[mark] = local_header(header, member, reader.size)
+            with self._telling(asset.key, version):
+                self._offsets[mark] = local_header(header, member, reader.size)
         return self._offsets[mark]
 
     async def _inflate(self, blob: Blob, member: Member) -> None:
@@ -225,7 +249,8 @@ class Archives:
             if reader.version != blob.version:
                 raise Changed("the archive was built anew")
             offset = await self._data_offset(blob.asset, blob.version, member, reader)
-            await _unpack(reader, member, offset, blob)
+            with self._telling(blob.asset.key, blob.version):
+                await unpack(reader, member, offset, blob)
         finally:
             reader.close()
 
@@ -250,46 +275,6 @@ async def _parsed(reader: BlobReader, tail: bytes) -> Directory:
     while (need := parser.need()) is not None:
         parser.feed(need, bytes(await reader.read(need)))
     return parser.result
-
-
-async def _unpack(reader: BlobReader, member: Member, offset: int, blob: Blob) -> None:
-    """Move a deflated member to the blob's entry, checking length and CRC."""
-    entry, progress = blob.entry, blob.jobs[0].progress
-    assert entry is not None
-    progress.headed = True
-    blob.ring()
-    inflater, crc, size, digest = zlib.decompressobj(-zlib.MAX_WBITS), 0, 0, hashlib.sha256()
-    for start in range(offset, offset + member.packed, _PIECE):
-        packed = bytes(await reader.read(Span(start, min(start + _PIECE, offset + member.packed))))
-        for data in _inflated(inflater, packed):
-            size += len(data)
-            if size > member.size:
-                raise BadArchive("a member is longer than its directory says")
-            crc = zlib.crc32(data, crc)
-            if size == member.size and crc != member.crc:
-                # Said before the last bytes are shown: whoever read them all would take them for whole.
-                raise BadArchive("a member's checksum is not the one its directory promises")
-            digest.update(data)
-            entry.append(data)
-            progress.advance(size)
-            await trio.lowlevel.checkpoint()
-        if inflater.eof:
-            break  # What lies behind the end is nobody's, and zlib would heap it up.
-    if size != member.size or crc != member.crc:
-        raise BadArchive("a member's bytes are not those its directory promises")
-    entry.seal(digest.hexdigest())
-
-
-def _inflated(inflater: zlib._Decompress, packed: bytes) -> Iterator[bytes]:
-    """Give what a stretch of packed data inflates to, in pieces of at most `_PIECE` bytes."""
-    try:
-        # To the first empty piece: after a full one, zlib may hold back a thousand bytes of a silence though
-        # nothing is left to feed it with.
-        while piece := inflater.decompress(packed, _PIECE):
-            yield piece
-            packed = inflater.unconsumed_tail
-    except zlib.error as broken:
-        raise BadArchive("a member cannot be inflated") from broken
 
 
 class Stored:

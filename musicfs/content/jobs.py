@@ -24,7 +24,7 @@ from musicfs.content.progress import Progress
 from musicfs.content.shelving import Shelving
 from musicfs.content.tail import Tail
 from musicfs.content.whole import Pass
-from musicfs.errors import BytesMissing, Changed, Misbehaved, MusicfsError, StoreError, StoreFull
+from musicfs.errors import BadArchive, BytesMissing, Changed, Misbehaved, MusicfsError, StoreError, StoreFull
 from musicfs.model import Span
 
 log = logging.getLogger("musicfs.content")
@@ -113,8 +113,8 @@ class Jobs:
     async def _tried(self, blob: Blob, work: Callable[[], Awaitable[None]]) -> MusicfsError | None:
         try:
             await work()
-        except (Changed, Unsized) as turned:
-            return turned
+        except (Changed, Unsized, BadArchive) as turned:
+            return turned  # Nothing broke here; what is wrong with an archive was said by who read it.
         except MusicfsError as failed:
             log.log(failed.level, "%s: %s", blob.asset.key, failed)
             return failed

@@ -148,6 +148,7 @@ async def test_couldnt_ask_is_not_empty(tmp_path: Path, autojump_clock: trio.tes
         assert len(await learn(house)) == 3
 
 
+@pytest.mark.expected_log("stems: no end record")
 @pytest.mark.trio
 async def test_rubbish_is_a_bad_archive(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     """What is no ZIP is EIO, never an empty folder."""
@@ -156,6 +157,24 @@ async def test_rubbish_is_a_bad_archive(tmp_path: Path, autojump_clock: trio.tes
         with pytest.raises(BadArchive) as caught:
             await learn(house)
         assert caught.value.errno == errno.EIO
+
+
+@pytest.mark.expected_log("stems: ")
+@pytest.mark.trio
+async def test_a_bad_archive_is_said_once(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who looks into a bad archive again and again gives one line in the log, until it is another archive."""
+    async with housed(tmp_path) as house:
+        for archive, lines in ((pattern(300_000), 1), (pattern(200_000, "other"), 2)):
+            house.put(STEMS, Thing(archive))
+            for _ in range(20):
+                with pytest.raises(BadArchive):
+                    await learn(house)
+                await trio.sleep(1.5)
+            assert len(caplog.records) == lines
+        house.put(STEMS, Thing(ZIP))
+        assert await learn(house) == ["drums.wav", "sub/bass.wav", "note.txt"]
 
 
 # Members ------------------------------------------------------------------------------------------------
@@ -276,6 +295,26 @@ async def test_an_inflated_member_is_checked(
         assert await read(house, DRUMS_WAV) == DRUMS
 
 
+@pytest.mark.expected_log("stems/note.txt: a member")
+@pytest.mark.expected_log("stems/drums.wav: no member")
+@pytest.mark.trio
+async def test_a_bad_member_is_said_once(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A member that is not what it promises is one line in the log, however often it is opened."""
+    lies = bytearray(zip_of([Member("drums.wav", DRUMS), Member("note.txt", NOTE, deflated=True, crc=1)]))
+    lies[0:4] = b"XXXX"
+    async with housed(tmp_path) as house:
+        house.put(STEMS, Thing(bytes(lies)))
+        await learn(house)
+        for member in (NOTE_TXT, DRUMS_WAV) * 3:
+            with pytest.raises(BadArchive):
+                await read(house, member)
+            await trio.sleep(1.5)
+        assert len(caplog.records) == 2
+
+
+@pytest.mark.expected_log("stems/drums.wav: no member")
 @pytest.mark.trio
 async def test_a_local_header_must_agree(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     """A member whose local header is not one is refused at open, before any byte is served."""
