@@ -151,8 +151,8 @@ class Filesystem:
 
     def shown(self, entry: Entry) -> tuple[Node, Attributes]:
         """Give what a listing shows of an entry."""
-        node = self.finding.resolved(entry)
-        return node, self.sizing.attributes(node)
+        node, facts = self.finding.seen(entry)
+        return node, self.sizing.attributes(node, facts)
 
     # Lookup --------------------------------------------------------------------------------------------
 

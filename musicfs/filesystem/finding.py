@@ -19,6 +19,7 @@ import trio
 from musicfs.catalog import Catalog
 from musicfs.content import Asset, Content
 from musicfs.content.archive import Archives
+from musicfs.content.ports import Facts
 from musicfs.core import tree
 from musicfs.core.census import stem_of
 from musicfs.core.sheets import picture
@@ -258,12 +259,20 @@ class Finding:
 
     def resolved(self, entry: Entry) -> Node:
         """Give an entry's node, with the version its file has now."""
+        return self.seen(entry)[0]
+
+    def seen(self, entry: Entry) -> tuple[Node, Facts | None]:
+        """Give the same, and what is known of a song's own form: one look for its version and its size."""
         node = entry.node
-        if isinstance(node, Folder | tree.Written):
-            return node
-        row, form = node if isinstance(node, tuple) else (node.row, node.form)
-        now = self._version(row, form, row.listed)
+        if isinstance(node, File):
+            row, form = node.row, node.form
+        elif isinstance(node, tuple):
+            row, form = node
+        else:
+            return node, None
+        facts = None if "/" in form else self._content.glance(row.song, form)
+        now = self._version(row, form, row.listed) if facts is None else facts.version
         if isinstance(node, File) and node.version == now and node.listed == row.listed:
-            return node
+            return node, facts
         entry.node = made = File(row, form, now, row.listed)
-        return made
+        return made, facts

@@ -27,6 +27,7 @@ from cachetools import TTLCache
 from musicfs.catalog import Catalog
 from musicfs.content import Asset, Content
 from musicfs.content.archive import Archives
+from musicfs.content.ports import Facts
 from musicfs.core.tree import File, Folder, Node, Written
 from musicfs.errors import MusicfsError
 from musicfs.filesystem.finding import ASK, Finding
@@ -78,18 +79,18 @@ class Sizing:
         self.guessed: set[int] = set()
         """Inodes whose estimate the kernel was told to believe for a while."""
 
-    def attributes(self, node: Node) -> Attributes:
-        """Give what `stat` shows, asking nobody."""
+    def attributes(self, node: Node, facts: Facts | None = None) -> Attributes:
+        """Give what `stat` shows, asking nobody; `facts` is what was just seen of a file, if anything was."""
         if isinstance(node, Folder):
             # A folder of a song cannot change; the others' times do, and cost nothing to ask again.
             steady = STEADY if node.row is not None else 1.0
             return Attributes(node.inode, True, 4096, self._folder_mtime(node), 1, STEADY, steady)
         if isinstance(node, Written):
             return Attributes(node.inode, False, node.size, node.mtime_ns, 1, STEADY, STEADY)
-        size, exact = self.size(node)
+        size, exact = self.size(node) if facts is None else (facts.size, facts.exact)
         inode, believed = node.inode, STEADY
         if not exact:
-            believed = 0.0 if self._measurable(node, self.served) else GUESSED
+            believed = 0.0 if self._measurable(node, self.served, facts) else GUESSED
             if believed:
                 self.guessed.add(inode)
         elif node.listed and not node.row.name and not node.row.parent:
@@ -146,16 +147,15 @@ class Sizing:
             if form != Form.STEMS
         ]
 
-    def _measurable(self, file: File, minted: bool = False) -> bool:
-        provider = self._catalog.providers[file.row.song.service]
-        asset = Asset(file.row.song, file.form, file.listed)
-        if asset.member is not None:
+    def _measurable(self, file: File, minted: bool = False, facts: Facts | None = None) -> bool:
+        if "/" in file.form:
             return False
-        facts = self._content.facts(asset)
+        facts = facts or self._content.glance(file.row.song, file.form)
         if facts.exact or facts.one_pass:
             return False
         if file.form.startswith(Form.COVER):
             return self._measure_minted  # a picture is asked for when somebody opens it
+        provider = self._catalog.providers[file.row.song.service]
         return provider.free(file.row.song, file.form) or self._measure_minted or minted
 
     async def _measure_one(self, file: File, inode: int, first: bool) -> None:
