@@ -16,9 +16,8 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -27,7 +26,7 @@ import trio
 from musicfs import control, dump, fuse, host, privileges, providers
 from musicfs.callers import Callers
 from musicfs.catalog import Catalog
-from musicfs.config import Paths, Settings, Token
+from musicfs.config import Settings, Token
 from musicfs.content import Content
 from musicfs.content.archive import Archives
 from musicfs.content.links import Links
@@ -36,6 +35,7 @@ from musicfs.daybook import Daybook
 from musicfs.errors import MountRefused, MusicfsError
 from musicfs.filesystem import Budget, Filesystem
 from musicfs.ledger import Ledger
+from musicfs.orders import Orders
 from musicfs.report import Failures, Report, Status, Why
 from musicfs.state import State
 from musicfs.store import Entry, Kind, Store
@@ -62,15 +62,6 @@ _LIVE = frozenset(
 _BACKGROUND = 100  # reads the kernel lets wait at a time: its 12 freeze every file when 12 stall (§1.5)
 
 
-@dataclass(frozen=True, slots=True)
-class _Orders:
-    """What whoever mounts wants done later."""
-
-    reread: Callable[[], tuple[Settings, Token]]
-    ready: Callable[[], None]
-    source: str
-
-
 class _Shelf:
     """The store, as the content room asks for it."""
 
@@ -88,56 +79,35 @@ class _Shelf:
         self._store.drop(key, version)
 
 
-def run(
-    settings: Settings,
-    paths: Paths,
-    mountpoint: Path,
-    token: Token,
-    reread: Callable[[], tuple[Settings, Token]],
-    *,
-    demo: bool = False,
-    ready: Callable[[], None] = lambda: None,
-    source: str = "",
-) -> int:
+def run(orders: Orders) -> int:
     """Mount, serve until told to stop, and give the exit code.
-
-    `reread` gives settings and token anew, for a reload; `ready` is called when the mount answers;
-    `source` is what the table of mounts shows, else the profile.
 
     Raises:
         ConfigError: something the user has to mend first.
     """
-    host.claim(mountpoint)
+    settings, paths = orders.settings, orders.paths
+    host.claim(orders.mountpoint)
     with ExitStack() as stack:
         store = stack.enter_context(
             Store(paths.cache, settings.cache_size, settings.keep_free, clock=time.time)
         )
         state = stack.enter_context(State(paths.state))
-        orders = _Orders(reread, ready, source or f"musicfs:{paths.profile}")
-        trio.run(_serve, settings, paths, mountpoint, token, demo, store, state, orders)
+        trio.run(_serve, orders, store, state)
     return 0
 
 
-async def _serve(
-    settings: Settings,
-    paths: Paths,
-    mountpoint: Path,
-    token: Token,
-    demo: bool,
-    store: Store,
-    state: State,
-    orders: _Orders,
-) -> None:
-    if demo:
+async def _serve(orders: Orders, store: Store, state: State) -> None:
+    settings = orders.settings
+    if orders.demo:
         settings = msgspec.structs.replace(settings, api_url=_REAL.api_url, media_url=_REAL.media_url)
-    doors = _doors(settings, token, demo)
+    doors = _doors(settings, orders.token, orders.demo)
     async with trio.open_nursery() as nursery:
         wire = Wire(doors, settings.deadline, time.time)
         house = _House(settings, nursery, wire, store, state)
         nursery.start_soon(house.ledger.write_behind)
         nursery.start_soon(house.daybook.write_behind)
         nursery.start_soon(doors.load, _SETTLED)
-        await house.live(paths, mountpoint, nursery, orders)
+        await house.live(nursery, orders)
     with trio.move_on_after(_GRACE):
         await house.ledger.flush()
         await house.daybook.flush()
@@ -196,9 +166,9 @@ class _House:
             hints=settings.hints,
         )
 
-    async def live(self, paths: Paths, mountpoint: Path, nursery: trio.Nursery, orders: _Orders) -> None:
+    async def live(self, nursery: trio.Nursery, orders: Orders) -> None:
         """Mount, answer, and end in order."""
-        settings = self._settings
+        settings, paths, mountpoint = self._settings, orders.paths, orders.mountpoint
         owner = fuse.Owner(
             os.getuid() if settings.uid is None else settings.uid,
             os.getgid() if settings.gid is None else settings.gid,
@@ -222,7 +192,9 @@ class _House:
         answer = control_server.by_verb({**report.verbs, **tending.verbs})
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             try:
-                fuse.connect(kernel, str(mountpoint), _options(settings, orders.source))
+                fuse.connect(
+                    kernel, str(mountpoint), _options(settings, orders.source or f"musicfs:{paths.profile}")
+                )
             except RuntimeError as refused:  # libfuse has said on stderr what it met
                 raise MountRefused(f"cannot mount on {mountpoint}") from refused
             lent = False
@@ -250,7 +222,7 @@ class _House:
         signals: AsyncIterator[int],
         nursery: trio.Nursery,
         supervisor: Supervisor,
-        orders: _Orders,
+        orders: Orders,
     ) -> None:
         """Reload on SIGHUP; end on any other, and when the terminal was closed."""
         async for number in signals:
@@ -265,7 +237,7 @@ class _House:
             nursery.cancel_scope.cancel()
             return
 
-    async def _reload(self, supervisor: Supervisor, orders: _Orders) -> None:
+    async def _reload(self, supervisor: Supervisor, orders: Orders) -> None:
         """Read settings and token again, without unmounting; what is wrong changes nothing."""
         async with self._reloads:
             supervisor.reloading()

@@ -15,6 +15,7 @@ from pathlib import Path
 from musicfs import config, host
 from musicfs.commands import options, page, start
 from musicfs.errors import ConfigError
+from musicfs.orders import Orders
 
 FOLDER = "musicfs-demo"
 
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
             def reread() -> tuple[config.Settings, config.Token]:
                 return start.settings(args, environ, None).settings, token
 
-            return start.serve(loaded, paths, mountpoint, token, reread, demo=True)
+            return start.serve(Orders(loaded.settings, paths, mountpoint, token, reread, demo=True))
 
 
 def _paths(scratch: Path, environ: Mapping[str, str]) -> config.Paths:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from musicfs import config, host
 from musicfs.commands import options, page, start
+from musicfs.orders import Orders
 
 
 def add(verbs: options.Verbs) -> None:
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         return again, config.find_token(again, environ)
 
     def serve(ready: Callable[[], None]) -> int:
-        return start.serve(loaded, paths, mountpoint, token, reread, ready=ready, source=args.source)
+        return start.serve(Orders(chosen, paths, mountpoint, token, reread, ready=ready, source=args.source))
 
     if not args.daemon:
         return serve(lambda: None)

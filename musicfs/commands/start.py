@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import gc
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from musicfs import config
 from musicfs.commands import logs, options
+from musicfs.orders import Orders
 
 
 def settings(args: argparse.Namespace, environ: Mapping[str, str], file: Path | None) -> config.Loaded:
@@ -25,24 +26,10 @@ def settings(args: argparse.Namespace, environ: Mapping[str, str], file: Path | 
     return loaded
 
 
-def serve(
-    loaded: config.Loaded,
-    paths: config.Paths,
-    mountpoint: Path,
-    token: config.Token,
-    reread: Callable[[], tuple[config.Settings, config.Token]],
-    *,
-    demo: bool = False,
-    ready: Callable[[], None] = lambda: None,
-    source: str = "",
-) -> int:
-    """Mount and serve until unmounted; the exit code.
-
-    `reread` gives settings and token anew, for a reload; `ready` is called when the mount answers;
-    `source` is what the table of mounts shows, else the profile.
-    """
+def serve(orders: Orders) -> int:
+    """Mount and serve until unmounted; the exit code."""
     # Nothing that is loaded now is garbage: to look through it again and again takes a tenth of the start.
     gc.disable()
     from musicfs import mount
 
-    return mount.run(loaded.settings, paths, mountpoint, token, reread, demo=demo, ready=ready, source=source)
+    return mount.run(orders)

@@ -3,7 +3,7 @@
 How it thinks: `settings` layers flags, environment and TOML files into one `Settings`; `places` says
 where cache, state, socket and lock of a profile live; `secret` finds the token, which is not a setting
 because it must never stand on a command line or be printed, and keeps what `musicfs login` was given.
-Nothing is read after the start.
+Nothing is read after the start but for a reload, and then all of it.
 
 What must always be true: whatever is wrong is a ConfigError of one sentence with the origin and the key.
 It refuses unknown keys, secrets in URLs, and unencrypted services on other machines.
