@@ -38,14 +38,20 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
+async def asked(readiness: Readiness, pair: tuple[socket.socket, socket.socket]) -> socket.socket:
+    """Have a request come, and wait for it; gives our end, on which it has not been read yet."""
+    ours, theirs = pair
+    theirs.send(b"x")
+    await readiness.wait_readable(ours.fileno())
+    return ours
+
+
 @pytest.mark.trio
 async def test_a_read_of_what_is_gone_is_interrupted(
     readiness: Readiness, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     """A read that blocks, because what was there has been taken back, ends with EINTR within two alarms."""
-    ours, theirs = pair
-    theirs.send(b"x")
-    await readiness.wait_readable(ours.fileno())
+    ours = await asked(readiness, pair)
     ours.recv(1)  # as the kernel takes back the request of a client that was killed
     began = time.monotonic()
     assert LIBC.read(ours.fileno(), ctypes.create_string_buffer(1), 1) == -1
@@ -58,9 +64,7 @@ async def test_no_alarm_while_nobody_asks(
     readiness: Readiness, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     """While the loop waits no alarm is set: an idle mount wakes nobody."""
-    ours, theirs = pair
-    theirs.send(b"x")
-    await readiness.wait_readable(ours.fileno())
+    ours = await asked(readiness, pair)
     assert signal.getitimer(signal.ITIMER_REAL)[1] == pytest.approx(ALARM)
     ours.recv(1)
     with trio.move_on_after(0.05):
@@ -133,13 +137,11 @@ async def test_requests_that_nobody_takes_are_noticed(
     readiness: Readiness, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     """An idle line is a good one; one on which something waits is good only if something was taken."""
-    ours, theirs = pair
-    theirs.send(b"x")
-    await readiness.wait_readable(ours.fileno())
+    ours = await asked(readiness, pair)
     ours.recv(1)
     assert readiness.takes()
     assert readiness.takes()  # nothing waits
-    theirs.send(b"x")
+    pair[1].send(b"x")
     assert not readiness.takes()
     assert not readiness.takes()
     await readiness.wait_readable(ours.fileno())

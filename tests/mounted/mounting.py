@@ -223,11 +223,11 @@ def digest(source: Source) -> str:
     return hashlib.sha256(content(source)).hexdigest()
 
 
-def until(true: Callable[[], object], limit: float = PATIENCE) -> None:
-    """Look again and again until something holds; fail if it does not within `limit` seconds."""
+def until(true: Callable[[], object], limit: float = PATIENCE, told: Callable[[], str] = lambda: "") -> None:
+    """Look again and again until something holds; fail with what is `told` after `limit` seconds."""
     end = time.monotonic() + limit
     while not true():
-        assert time.monotonic() < end, "it did not come about in time"
+        assert time.monotonic() < end, f"it did not come about in time\n{told()}"
         time.sleep(STEP)
 
 

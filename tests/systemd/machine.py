@@ -19,12 +19,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.mounted.mounting import STEP, until
+
 ROOT = Path(__file__).parents[2]
 BOOT = Path(__file__).with_name("boot.sh")
 SYSTEMD = "/lib/systemd/systemd"
 REFUSED = 77  # boot.sh's code for a kernel that has no namespaces or no overlay for us
 PATIENCE = 60.0  # seconds until something that has to happen is taken for lost; a whole boot takes one or two
-STEP = 0.05  # seconds between two looks
 STARTED = ("running", "degraded")  # a kernel without audit, say, costs the journal a socket
 
 LISTENER = 61_111
@@ -96,10 +97,7 @@ class Machine:
 
     def until(self, true: Callable[[], object]) -> None:
         """Look again and again until something holds."""
-        end = time.monotonic() + PATIENCE
-        while not true():
-            assert time.monotonic() < end, f"it did not come about in time:\n{self.journal()}"
-            time.sleep(STEP)
+        until(true, PATIENCE, self.journal)
 
     def end(self) -> None:
         """Turn it off."""
