@@ -18,7 +18,8 @@ import trio
 
 from musicfs.model import Page
 
-_WIDE = 4  # of a host's six connections; two are left for those who open files meanwhile
+WIDE = 4  # of a host's six connections; two are left for those who open files meanwhile
+WIDEST = 5  # where nothing is known yet, so that there is no file to open, as reading ahead leaves one too
 
 
 @dataclass(slots=True)
@@ -30,8 +31,10 @@ class _Flight:
 class Ahead:
     """The pages of one pass; `ask` takes a cursor, and whether it is asked ahead and so only once."""
 
-    def __init__(self, nursery: trio.Nursery, ask: Callable[[str | None, bool], Awaitable[Page]]) -> None:
-        self._nursery, self._ask = nursery, ask
+    def __init__(
+        self, nursery: trio.Nursery, ask: Callable[[str | None, bool], Awaitable[Page]], wide: int = WIDE
+    ) -> None:
+        self._nursery, self._ask, self._wide = nursery, ask, wide
         self._flying: dict[str | None, _Flight] = {}
         self._taken = 0
         self._alone = False
@@ -57,7 +60,7 @@ class Ahead:
         self._taken += 1
         if self._alone or not page.ahead:
             return
-        wanted = (page.next, *page.ahead)[: min((self._taken + 1) // 2, _WIDE)]
+        wanted = (page.next, *page.ahead)[: min((self._taken + 1) // 2, self._wide)]
         # What was foretold wrongly is nobody's any more.
         self._flying = {cursor: flight for cursor, flight in self._flying.items() if cursor in wanted}
         for cursor in wanted:

@@ -53,7 +53,7 @@ _READ = msgspec.json.Decoder(Sheet).decode
 
 def pack(sheet: Sheet) -> bytes:
     """Pack a sheet; nothing known is no bytes. Times that are no numbers (JSON has none) are none at all."""
-    if not all(isfinite(moment) for pair in sheet.timing for moment in pair):
+    if sheet.timing and not all(isfinite(moment) for pair in sheet.timing for moment in pair):
         sheet = msgspec.structs.replace(sheet, timing=())
     return b"" if sheet == _EMPTY else zlib.compress(msgspec.json.encode(sheet), 1)
 

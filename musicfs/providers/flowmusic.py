@@ -48,6 +48,9 @@ class _Clip(msgspec.Struct, gc=False):
     lyrics_timing: msgspec.Raw = msgspec.Raw()
 
 
+_READ = msgspec.json.Decoder(_Clip, strict=False).decode
+
+
 class _List(msgspec.Struct):
     clips: list[msgspec.Raw]
     next: int | None = None
@@ -172,7 +175,7 @@ def _unread(read: list[Song | None]) -> int:
 def _song(raw: msgspec.Raw, account: str, asked: _Asked | None = None) -> Song | None:
     """Read one clip, and what its job was asked for; None if it cannot: one bad record empties no folder."""
     try:
-        clip = msgspec.json.decode(raw, type=_Clip, strict=False)
+        clip = _READ(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     matched = _CLIP.fullmatch(clip.clip)

@@ -26,6 +26,9 @@ from musicfs.state.tables import STEPS, Contents, contents_of
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_FORMAT")
 """What SQLite says of a file that is not ours, or not any more; all else is the disk's or the folder's."""
 
+CACHE = 256
+"""KiB of pages that SQLite keeps, for 2 MB: after the first reading nobody reads again."""
+
 LOG = logging.getLogger("musicfs.state")
 
 
@@ -129,7 +132,7 @@ class File:
             )
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = FULL")
-        base.execute("PRAGMA cache_size = -256")  # KiB, for 2 MB: after this reading nobody reads again
+        base.execute(f"PRAGMA cache_size = -{CACHE}")
         (verdict,) = base.execute("PRAGMA integrity_check(1)").fetchone()
         if verdict != "ok":
             raise Broken(" ".join(verdict.split()))

@@ -46,9 +46,12 @@ stays as it is: `tests/formats/` keeps a file of each format."""
 FORMAT = len(STEPS)
 """The `user_version` of the tables; a file that says more is of a newer musicfs."""
 
-SAVE_SONG = """
+NEW_SONG = """
 INSERT INTO songs (birth, service, ident, facts, mtime_ns, name, parent, listed, lacks)
 VALUES (NULLIF(?, 0), ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+SAVE_SONG = f"""{NEW_SONG}
 ON CONFLICT (service, ident) DO UPDATE SET
     facts = excluded.facts, listed = excluded.listed, lacks = excluded.lacks,
     name = COALESCE(songs.name, excluded.name), parent = COALESCE(songs.parent, excluded.parent)

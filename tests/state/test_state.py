@@ -89,6 +89,32 @@ async def test_a_song_is_told_what_it_already_had(tmp_path: Path) -> None:
         assert state.songs() == [again]
 
 
+@pytest.mark.trio
+async def test_a_first_listing_meets_what_the_file_knows(tmp_path: Path) -> None:
+    """Of many new songs written at one go, one that the file knows has its birth, time and name after it."""
+    with State(tmp_path) as state:
+        await state.save_songs([row("7", birth=3, name="Plain")])
+        many = [row(str(number), birth=1000 + number, mtime_ns=9) for number in range(800)]
+        await state.save_songs(many)
+        told = {each.song.ident: (each.birth, each.mtime_ns, each.name) for each in many}
+        assert told["7"] == (3, 5, "Plain")
+        assert told["8"] == (1008, 9, None)
+    with State(tmp_path) as state:
+        assert {each.song.ident: (each.birth, each.mtime_ns, each.name) for each in state.songs()} == told
+
+
+@pytest.mark.trio
+async def test_a_first_listing_is_written_as_it_was(tmp_path: Path) -> None:
+    """Many songs that nobody knew come back as they were, and a birth that is taken refuses them all."""
+    many = [row(str(number), birth=1 + number, name=f"N{number}", lacks=2.5) for number in range(800)]
+    with State(tmp_path) as state:
+        await state.save_songs(many)
+        with pytest.raises(StoreError):
+            await state.save_songs([row("a", birth=900), row("b", birth=5)])
+    with State(tmp_path) as state:
+        assert state.songs() == many
+
+
 def secret_in(folder: Path) -> bool:
     """Look into every file."""
     return any(b"SECRETKEY" in each.read_bytes() for each in folder.iterdir())
