@@ -314,6 +314,7 @@ def test_first_listing_fails(illness: str, service: Service, tmp_path: Path) -> 
             assert os.listdir(tmp_path / "copy" / folder) == [name]
         service.clear()
         service.flow.add_account(ADA), service.tempolor.add_account("100")
+        mount.surroundings["MUSICFS_DEADLINE"] = "20"  # One second was for the ill.
         mount.restart()
         assert {folder: mount.listed(folder) for folder in old} == {
             folder: {name, *({"Job"} | PLAYLISTS if folder == "library" else ())}

@@ -150,7 +150,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     for number in range(40):
         service.add_clip("ada@example.com", f"Song {number}", 20.0)
         service.add_job("100", f"Job {number}", wav=wav_of_size(6_000_044, number))
-    with mounted(service, tmp_path_factory.mktemp("exact"), deadline=3) as mount:
+    with mounted(service, tmp_path_factory.mktemp("exact"), deadline=8) as mount:
         mount.listed("flowmusic"), mount.listed("tempolor")
         yield Stage(mount, service)
 
