@@ -50,9 +50,10 @@ def _wall(
 ) -> Callable[Concatenate[Kernel, P], Coroutine[Any, Any, T]]:
     """Let nothing but FUSEError out, and nothing wait longer than the deadline; each is an operation."""
     verb, waits = handler.__name__, handler.__name__ in _WAIT
+    aimed = verb != "statfs"  # which is given nothing but who asks
 
     async def walled(self: Kernel, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with operations.Operation(verb, args[0] if args else None):
+        with operations.Operation(verb, args[0] if aimed else None):
             try:
                 try:
                     if not waits:
@@ -197,7 +198,7 @@ class Kernel(pyfuse3.Operations):
         """Name what a request is or was about; its inode or handle where nobody knows any more."""
         verb, target = operation.verb, operation.target
         if target is None:
-            return "on the control socket"
+            return "the whole mount" if verb == "statfs" else "on the control socket"
         if verb in ("readdir", "releasedir") and target in self._listings:
             target = self._listings[target][0]
         elif verb in ("release", "releasedir", "readdir"):

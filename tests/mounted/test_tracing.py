@@ -48,6 +48,7 @@ def test_a_request_upstream_bears_the_number_of_the_kernels(traced: Mount) -> No
 def test_the_signal_tells_what_was_done(traced: Mount) -> None:
     """SIGUSR1 writes tasks, operations with their songs, and requests, without secrets; the mount goes on."""
     traced.ask("status", str(traced.path))
+    os.statvfs(traced.path)
     os.kill(traced.pid, signal.SIGUSR1)
     until(lambda: "eldest first" in traced.log)
     until(lambda: [one for one in entries(traced) if one["message"].startswith("asked mp3 ")][1:])
@@ -56,6 +57,7 @@ def test_the_signal_tells_what_was_done(traced: Mount) -> None:
     assert any(
         re.match(r"operation control status \d+ \(on the control socket\): done", line) for line in told
     )
+    assert any(re.match(r"operation statfs \d+ \(the whole mount\): done", line) for line in told)
     assert any(line.startswith("task musicfs.dump.serve at ") for line in told)
     assert not [secret for secret in SECRETS if secret in "\n".join(told)]
     assert traced.listed("flowmusic")
