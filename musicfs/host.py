@@ -191,6 +191,21 @@ def claim(mountpoint: Path) -> None:
         raise ConfigError(f"{mountpoint} is not a folder; a mountpoint has to be one")
 
 
+def is_empty(folder: Path) -> bool:
+    """Tell whether nothing lies in a folder, as far as can be seen.
+
+    What autofs has there is not looked into: it would have the mount started that is asking.
+    """
+    mount = find_mount(folder)
+    if mount is not None and mount.fstype == "autofs":
+        return True
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return True
+
+
 def clear_stale(mountpoint: Path) -> None:
     """Unmount what a dead daemon left; the caller has asked `is_stale`."""
     said = detach(mountpoint, lazy=True)

@@ -118,6 +118,18 @@ def test_a_folder_can_be_claimed_and_what_is_none_cannot(tmp_path: Path) -> None
         host.claim(tmp_path / "file/below")
 
 
+def test_a_folder_is_empty_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hidden file is something, a folder that cannot be looked into is nothing; what mounts where somebody
+    looks is not looked into."""
+    assert host.is_empty(tmp_path)
+    (tmp_path / ".hidden").touch()
+    assert not host.is_empty(tmp_path)
+    assert host.is_empty(tmp_path / "none")
+    there = host.Mount(tmp_path, 7, "autofs", "systemd-1")
+    monkeypatch.setattr(host, "mounts", lambda: [there])
+    assert host.is_empty(tmp_path)
+
+
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     """Mount a daemon that does nothing, in a process that can be stopped and killed."""

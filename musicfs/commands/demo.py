@@ -39,7 +39,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     wanted = args.mountpoint or str(Path.home() / FOLDER)
     mountpoint = options.mountpoint(wanted)
     with _folder(mountpoint, make=args.mountpoint is None):
-        host.claim(mountpoint)
+        start.claim(mountpoint, args)
         with tempfile.TemporaryDirectory(prefix="musicfs-demo-", ignore_cleanup_errors=True) as scratch:
             paths = _paths(Path(scratch), environ)
             # The embedded service takes any token; the user's own is never looked for.

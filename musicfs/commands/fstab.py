@@ -53,6 +53,8 @@ def run(argv: Sequence[str], environ: MutableMapping[str, str]) -> int:
     if args.fake:
         start.settings(args, environ, args.config)
         return exits.DONE
+    # As mount(8) does with every type: at boot nobody is there who could choose another folder.
+    args.options = [*args.options, "nonempty"]
     return mount.run(args, environ)
 
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from musicfs import config, host
+from musicfs import config
 from musicfs.commands import options, page, start
 from musicfs.orders import Orders
 
@@ -26,7 +26,7 @@ def add(verbs: options.Verbs) -> None:
         "--daemon", action="store_true", help="serve behind, and end when the mount is ready or has failed"
     )
     options.add(parser)
-    parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an existing folder")
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="an empty folder; -o nonempty: any folder")
     parser.set_defaults(run=run, source="")
 
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     chosen = loaded.settings
     mountpoint = options.mountpoint(args.mountpoint)
     token = config.find_token(chosen, environ)
-    host.claim(mountpoint)
+    start.claim(mountpoint, args)
     paths = config.find_paths(environ, loaded.profile, chosen.cache_dir, chosen.state_dir)
 
     def reread() -> tuple[config.Settings, config.Token]:

@@ -70,6 +70,11 @@ def parse(texts: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def covers(texts: Iterable[str]) -> bool:
+    """Tell whether an `-o` has the word `nonempty`: what lies in the folder may be hidden."""
+    return any(word == "nonempty" for text in texts for word in _split(text))
+
+
 def _split(text: str) -> Iterator[str]:
     """Cut at the commas that neither quotes nor a backslash protect."""
     word, quote, letters = "", "", iter(text)

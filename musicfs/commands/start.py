@@ -3,20 +3,24 @@
 How it thinks: everything that can be wrong with the user's side (settings, folder, token) is found before
 the first expensive import, and ends in one sentence.
 What must always be true: the mountpoint has been claimed, so a dead mount is gone and a live one was
-refused.
+refused, and nobody's files are hidden unasked.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from musicfs import config
+from musicfs import config, host
 from musicfs.commands import logs, options
+from musicfs.errors import ConfigError
 from musicfs.orders import Orders
+
+log = logging.getLogger("musicfs.commands")
 
 
 def settings(args: argparse.Namespace, environ: Mapping[str, str], file: Path | None) -> config.Loaded:
@@ -24,6 +28,23 @@ def settings(args: argparse.Namespace, environ: Mapping[str, str], file: Path | 
     loaded = config.load(options.flags(args), environ, file)
     logs.set_up(loaded.settings.log_level, loaded.settings.log_format, environ, sys.stderr)
     return loaded
+
+
+def claim(mountpoint: Path, args: argparse.Namespace) -> None:
+    """Make sure that a folder can be mounted on, and is empty unless `-o nonempty` says that it need not be.
+
+    Raises:
+        ConfigError: it cannot, or is not.
+    """
+    host.claim(mountpoint)
+    if host.is_empty(mountpoint):
+        return
+    if not options.covers(args.options):
+        raise ConfigError(
+            f"{mountpoint} is not empty, and what lies in it would be hidden while music is mounted there; "
+            "take an empty folder, or say -o nonempty"
+        )
+    log.warning("what lies in %s is hidden until it is unmounted", mountpoint)
 
 
 def serve(orders: Orders) -> int:

@@ -37,6 +37,15 @@ def test_a_folder_that_was_named_is_not_made(tmp_path: Path, capsys: pytest.Capt
     assert not (tmp_path / "none").exists()
 
 
+def test_a_folder_that_holds_something_is_not_covered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The demo hides nobody's files, and says how they may be hidden."""
+    (tmp_path / "note").touch()
+    assert main(["demo", str(tmp_path)]) == 78
+    assert "-o nonempty" in capsys.readouterr().err
+
+
 def test_all_but_the_register_is_thrown_away(tmp_path: Path, home: Path) -> None:
     """Cache, state and socket lie in the scratch folder; status still finds the mount."""
     paths = demo._paths(tmp_path / "scratch", os.environ)

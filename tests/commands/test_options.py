@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musicfs.commands import options
 from musicfs.commands.options import MOUNT_WORDS, parse
 from musicfs.errors import ConfigError
 
@@ -31,6 +32,20 @@ from musicfs.errors import ConfigError
 def test_examples(text: str, wanted: dict[str, str]) -> None:
     """Commas separate, quotes and backslashes protect, mount(8)'s own words are swallowed."""
     assert parse([text]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("texts", "covers"),
+    [
+        ([], False),
+        (["uid=1", "ro,nonempty,uid=2"], True),
+        (["nonempty=no"], False),
+        (['scanners="a,nonempty"'], False),
+    ],
+)
+def test_the_word_for_a_folder_that_is_not_empty(texts: list[str], covers: bool) -> None:
+    """`nonempty` by itself, as mount.fuse knows it; within a value it is none."""
+    assert options.covers(texts) is covers
 
 
 def test_several_o_add_up() -> None:

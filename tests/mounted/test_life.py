@@ -27,6 +27,7 @@ from tests.mounted.mounting import (
     mounted,
     run,
     sha256,
+    take_away,
     until,
 )
 from tests.mounted.picture import photograph, stock
@@ -257,6 +258,30 @@ def test_crowd_of_stalled_readers(stalled: tuple[Mount, Path, Path], service: Se
         for reader in readers:
             reader.wait(5)
     service.clear()
+
+
+def test_a_folder_that_is_not_empty(service: Service, tmp_path: Path) -> None:
+    """A folder in which something lies is refused, in a sentence; with `-o nonempty` it is mounted on, with a
+    warning, and what lies in it is there again afterwards."""
+    stock(service)
+    with running(service) as loop:
+        mount = Mount(loop, tmp_path)
+        (tmp_path / "run").mkdir(mode=0o700)
+        (mount.path / "mine.wav").write_text("mine")
+        refused = mount.ask("mount", str(mount.path))
+        assert (refused.returncode, refused.stdout) == (78, "")
+        assert f"{mount.path} is not empty" in refused.stderr
+        assert "-o nonempty" in refused.stderr
+        assert not mount.present
+        try:
+            covered = mount.ask("mount", "--daemon", "-o", "nonempty", str(mount.path))
+            assert covered.returncode == 0, covered.stderr
+            assert f"what lies in {mount.path} is hidden until it is unmounted" in covered.stderr
+            assert {"flowmusic", "tempolor", "library"} == mount.listed()
+            assert mount.ask("umount", str(mount.path)).returncode == 0
+        finally:
+            take_away(mount.path)
+        assert (mount.path / "mine.wav").read_text() == "mine"
 
 
 def test_clean_end_leaves_nothing(service: Service, tmp_path: Path) -> None:

@@ -116,6 +116,17 @@ def test_options_are_settings(fstab: Machine) -> None:
     assert "fuse.musicfs" in kind(fstab, "/srv/third")
 
 
+def test_what_lies_in_the_folder_is_covered(fstab: Machine) -> None:
+    """As by every type of mount(8), with a warning; and it is there again afterwards."""
+    fstab.write("/srv/third/mine.wav", "mine")
+    tried = fstab.run("mount", "-t", "musicfs", "/etc/musicfs/studio.toml", "/srv/third")
+    assert (tried.returncode, "is hidden until it is unmounted" in tried.stderr) == (0, True), tried.stderr
+    assert "mine.wav" not in fstab.done("ls", "/srv/third")
+    fstab.done("umount", "/srv/third")
+    assert fstab.done("ls", "/srv/third") == "mine.wav\n"
+    fstab.done("rm", "/srv/third/mine.wav")
+
+
 def test_a_mount_can_be_somebodys(fstab: Machine) -> None:
     """With `setuid=` and fuse.musicfs the daemon is that user's; with `user` the user mounts alone."""
     settings = fstab.path("/etc/musicfs/studio.toml").read_text()
