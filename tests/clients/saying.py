@@ -8,7 +8,7 @@ backticks is a program that does not say the words at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,7 @@ _MPV = (
 
 PROGRAMS: Mapping[str, tuple[tuple[str, ...], str]] = {
     # The words, and the program that has to be installed.
-    "cat": (("sh", "-c", "cat ./{name} > {out}/copy"), "cat"),
+    "cat": (("sh", "-c", 'cat "$0" > {out}/copy', "./{name}"), "cat"),
     "cp": (("cp", "./{name}", "{out}"), "cp"),
     "head": (("head", "-c", "10", "./{name}"), "head"),
     "tail": (("tail", "-c", "10", "./{name}"), "tail"),
@@ -112,16 +112,19 @@ def words(column: int = 1) -> dict[str, str]:
     return {cells[0]: cells[column].strip("`") for cells in rows}
 
 
+def dialogs() -> dict[str, dict[str, str]]:
+    """Read the table of file managers: for each errno, what each of them says."""
+    head, *rows = _cells("File managers")
+    return {errno: dict(zip(head[1:], row[1:], strict=True)) for row in rows for errno in row[0].split(", ")}
+
+
 def _cells(heading: str) -> list[list[str]]:
     section = PAGE.read_text().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     rows = [line for line in section.splitlines() if line.startswith("|") and not line.startswith("| ---")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
-def tried(programs: list[str], *paths: Path, limit: float) -> dict[str, Ran]:
-    """Run programs side by side, each on the one path or on its own; none may take longer than `limit`
-    seconds."""
-    each = paths if len(paths) > 1 else paths * len(programs)
+def tried(pairs: Sequence[tuple[str, Path]], limit: float) -> list[Ran]:
+    """Run programs side by side, each on its path; none may take longer than `limit` seconds."""
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        ran = pool.map(lambda name, path: work(PROGRAMS[name][0], path, limit=limit), programs, each)
-        return dict(zip(programs, ran, strict=True))
+        return list(pool.map(lambda pair: work(PROGRAMS[pair[0]][0], pair[1], limit=limit), pairs))

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from musicfs.demo import Origins, Service
+from musicfs.demo import Clip, Origins, Service
 from tests.bench.link import RATE, RTT, Link, link
 from tests.clients.sound import SECONDS, Sound
 from tests.loopback import running
@@ -35,6 +35,8 @@ from tests.mounted.mounting import PATIENCE, Mount, attached, until
 CLIPS, JOBS = 60, 60  # songs that can be taken
 FOLDERS = 20  # jobs that can be taken as folders
 _APART = 4  # a copier has the next two files fetched, which may be the next folder's: that one is nobody's
+COVER = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 400
+"""100 KB that begin as a picture does."""
 ACCOUNT, OTHER = "ada@example.com", "100"
 _QUIET = 0.25  # seconds without a byte until a download counts as ended: six round trips
 _LOOK = 0.02  # seconds between two looks at the wire
@@ -76,6 +78,7 @@ class Stage:
         self._wire, self._local = wire, local
         jobs = list(service.tempolor.jobs)
         self._clips, self._jobs = iter(list(service.flow.clips)), iter(jobs[:JOBS])
+        self._covered = (clip for clip in reversed(list(service.flow.clips)) if "cover" in clip.assets)
         self._folders = iter(jobs[JOBS + _APART :: _APART])
 
     # Songs -----------------------------------------------------------------------------------------------
@@ -87,18 +90,25 @@ class Stage:
             f"flowmusic/{clip.uuid}.mp3", self.sound.mp3, clip.uuid, f"flowmusic/{clip.uuid}.mp3"
         )
 
-    def m4a(self) -> Twin:
-        """Take `library/<Title>/<Title>.m4a`, whose `moov` is at its end."""
-        return self._titled("m4a", self.sound.m4a)
+    def m4a(self, apart: bool = False) -> Twin:
+        """Take `library/<Title>/<Title>.m4a`, whose `moov` is at its end; `apart`: of a song with a cover,
+        whose length nobody has asked for on a walk through the songs before it."""
+        return self._titled("m4a", self.sound.m4a, next(self._covered) if apart else None)
 
     def titled_wav(self) -> Twin:
         """Take `library/<Title>/<Title>.wav`, which is public."""
         return self._titled("wav", self.sound.wav)
 
-    def _titled(self, form: str, data: bytes) -> Twin:
-        clip = next(self._clips)
+    def _titled(self, form: str, data: bytes, clip: Clip | None = None) -> Twin:
+        clip = clip or next(self._clips)
         name = f"library/{clip.title}/{clip.title}.{form}"
         return self._twin(name, data, clip.uuid, f"flowmusic/{clip.uuid}.mp3")
+
+    def cover(self) -> Twin:
+        """Take `library/<Title>/cover.jpg`, which is public; there are `covers` of them."""
+        clip = next(self._covered)
+        name = f"library/{clip.title}/cover.jpg"
+        return self._twin(name, COVER, clip.uuid, f"flowmusic/{clip.uuid}.mp3")
 
     def wav(self) -> Twin:
         """Take `tempolor/<job>/song.wav`, which needs a link."""
@@ -182,12 +192,14 @@ class Stage:
             os.kill(self._wire.pid, signal.SIGCONT)
 
 
-def filled(sound: Sound) -> Service:
-    """Make a service whose songs all sound the same, each an object of its own."""
+def filled(sound: Sound, covers: int = 0) -> Service:
+    """Make a service whose songs all sound the same, each an object of its own; so many more have a cover."""
     service = Service(clock=time.time)
     mp3, m4a, wav = sound.mp3, sound.m4a, sound.wav
     for number in range(CLIPS):
         service.add_clip(ACCOUNT, f"Song {number:02}", SECONDS, mp3=mp3, m4a=m4a, wav=wav)
+    for number in range(covers):
+        service.add_clip(ACCOUNT, f"Covered-{number:02}", SECONDS, mp3=mp3, m4a=m4a, wav=wav, cover=COVER)
     for number in range(JOBS + FOLDERS * _APART):
         # Listed, by name and by number they follow each other in one order.
         item = f"{number:012x}"
@@ -204,13 +216,20 @@ def _listed(folder: Path) -> bool:
 
 @contextmanager
 def stage(
-    folder: Path, sound: Sound, *, rtt: float = RTT, rate: int = RATE, **settings: object
+    folder: Path,
+    sound: Sound,
+    *,
+    rtt: float = RTT,
+    rate: int = RATE,
+    covers: int = 0,
+    **settings: object,
 ) -> Iterator[Stage]:
-    """Set the stage in a folder; `rtt` in seconds, `rate` in bytes a second, `settings` the mount's.
+    """Set the stage in a folder; `rtt` in seconds, `rate` in bytes a second, `covers` how many songs have
+    one, `settings` the mount's.
 
     Without an `rtt` (0) there is no wire, and hosts that are stopped refuse as they do in the world.
     """
-    service = filled(sound)
+    service = filled(sound, covers)
     with running(service) as loop:
         urls = (loop.api_url, loop.cdn_url, loop.bucket_url)
         if not rtt:
