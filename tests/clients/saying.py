@@ -66,6 +66,23 @@ PROGRAMS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "mutagen": ((_SYSTEM, "-c", "import sys, mutagen; mutagen.File(sys.argv[1])", "./{name}"), "mid3v2"),
 }
 
+FOLDERS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    # The same of what goes through a folder.
+    "ls": (("ls", "./{name}"), "ls"),
+    "find": (("find", "./{name}"), "find"),
+    "du": (("du", "./{name}"), "du"),
+    "tree": (("tree", "./{name}"), "tree"),
+    "cp -r": (("cp", "-r", "./{name}", "{out}"), "cp"),
+    "rsync -a": (("rsync", "-a", "./{name}", "{out}"), "rsync"),
+    "tar": (("tar", "-cf", "{out}/a.tar", "./{name}"), "tar"),
+    "zip -r": (("zip", "-qr", "{out}/a.zip", "./{name}"), "zip"),
+    "rclone copy": (
+        ("rclone", "--config", "/dev/null", "--retries", "1", "copy", "./{name}", "{out}"),
+        "rclone",
+    ),
+    "os.listdir": (("python3", "-c", "import os, sys; os.listdir(sys.argv[1])", "./{name}"), "python3"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -97,7 +114,7 @@ def table(heading: str) -> dict[str, Row]:
     """Read the table of programs below a heading of the page."""
     found: dict[str, Row] = {}
     for cells in _cells(heading):
-        if len(cells) < 3 or cells[0].strip("`") not in PROGRAMS:
+        if len(cells) < 3 or cells[0].strip("`") not in {*PROGRAMS, *FOLDERS}:
             continue
         text = re.search("`(.*)`", cells[1])  # to the last one: sox quotes with one
         codes = frozenset(map(int, re.findall(r"\d+", cells[2])))
@@ -124,7 +141,12 @@ def _cells(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
-def tried(pairs: Sequence[tuple[str, Path]], limit: float) -> list[Ran]:
-    """Run programs side by side, each on its path; none may take longer than `limit` seconds."""
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        return list(pool.map(lambda pair: work(PROGRAMS[pair[0]][0], pair[1], limit=limit), pairs))
+def tried(
+    pairs: Sequence[tuple[str, Path]],
+    limit: float,
+    programs: Mapping[str, tuple[tuple[str, ...], str]] = PROGRAMS,
+    most: int = _SIDE_BY_SIDE,
+) -> list[Ran]:
+    """Run programs, `most` side by side, each on its path; none may take longer than `limit` seconds."""
+    with ThreadPoolExecutor(most) as pool:
+        return list(pool.map(lambda pair: work(programs[pair[0]][0], pair[1], limit=limit), pairs))

@@ -20,7 +20,7 @@ from musicfs.demo import Cut, Fault, Request, Role, wav_of
 from musicfs.demo.faults import black_hole, xml_error
 from tests.clients.conftest import EVERYTHING, ORDINARY
 from tests.clients.refusals import REFUSALS, TAKEN, Refusal
-from tests.clients.saying import PROGRAMS, table, tried, words
+from tests.clients.saying import FOLDERS, PROGRAMS, table, tried, words
 from tests.clients.sound import SECONDS, Sound
 from tests.clients.stage import ACCOUNT, Stage, Twin, stage
 from tests.clients.work import MIB, work
@@ -32,6 +32,8 @@ ENDS = 50.0  # seconds until any program has ended, whatever happens: on a quiet
 HERE = [name for name, (_, needs) in PROGRAMS.items() if EVERYTHING or needs in ORDINARY]
 CERTAIN = [name for name in HERE if name in ("cat", "cp", "dd", "sha256sum", "tar", "rsync", "python")]
 """Programs that read all of a file and tell by their exit code if they could not."""
+WALKERS = [name for name, (_, needs) in FOLDERS.items() if EVERYTHING or needs in ORDINARY]
+"""Programs that go through folders."""
 FEW = HERE if EVERYTHING else [name for name in HERE if name in ("cp", "rsync", "ffprobe")]
 """Programs that are tried on every form of a song; on its mp3 all are."""
 COVERS = 24  # songs with a cover: one for each program, and some
@@ -75,6 +77,17 @@ def fits(name: str, twins: Mapping[str, Twin]) -> None:
     assert not any(misfit for _, misfit in misfits), "\n".join(f"{path}: {it}" for path, it in misfits if it)
 
 
+def fits_folder(name: str, folder: Twin) -> None:
+    """See every program that goes through folders say of stems what the page has it say of an errno."""
+    rows, text = table("What it says of a folder"), words()[name]
+    assert set(rows) == set(FOLDERS)
+    stems = folder.there / "stems"
+    # More than four who wait for the same answer are told to come back (EBUSY).
+    ran = tried([(program, stems) for program in WALKERS], ENDS, FOLDERS, most=3)
+    misfits = [rows[program].misfit(each, stems, text) for program, each in zip(WALKERS, ran, strict=True)]
+    assert not any(misfits), "\n".join(filter(None, misfits))
+
+
 def of_each_form(scene: Stage) -> dict[str, Twin]:
     """Take a song of every form."""
     return {form: take(scene) for form, take in TAKEN.items()}
@@ -87,6 +100,17 @@ def test_refused(name: str, ill: Stage) -> None:
     for form, twin in twins.items():
         REFUSALS[name][form].befalls(ill, twin)
     fits(name, twins)
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_stems_refused(name: str, ill: Stage) -> None:
+    """Programs that list or copy a folder whose stems are refused say what docs/programs.md has them say, and
+    the song beside them is whole."""
+    folder = ill.folder()
+    ill.service.fail(REFUSALS[name]["wav"].answer, kind="mint", form="stems", path=folder.ident)
+    fits_folder(name, folder)
+    song = ["sha256sum", "song.wav"]
+    assert work(song, folder.there / "song.wav") == work(song, folder.here / "song.wav")
 
 
 @pytest.mark.parametrize("form", ["m4a", "cover"])
@@ -125,17 +149,19 @@ def test_gone_at_open(ill: Stage) -> None:
 def test_silence(sound: Sound, tmp_path: Path) -> None:
     """Programs say "Connection timed out" of a service that says nothing, and all of them end."""
     with staged(sound, tmp_path) as scene:
-        twins = of_each_form(scene)
+        twins, folder = of_each_form(scene), scene.folder()
         scene.service.fail(black_hole())
         fits("ETIMEDOUT", twins)
+        fits_folder("ETIMEDOUT", folder)
 
 
 def test_no_network(sound: Sound, tmp_path: Path) -> None:
     """Programs say "No route to host" where nobody can be reached."""
     with staged(sound, tmp_path) as scene:
-        twins = of_each_form(scene)
+        twins, folder = of_each_form(scene), scene.folder()
         scene.mount.loop.stop()
         fits("EHOSTUNREACH", twins)
+        fits_folder("EHOSTUNREACH", folder)
 
 
 def test_no_room(sound: Sound, tmp_path: Path) -> None:
