@@ -18,8 +18,8 @@ from tests.mounted.mounting import END, READY, done, run, sha256, take_away, unt
 class Demo:
     """A running demo."""
 
-    def __init__(self, home: Path) -> None:
-        self.home, self.path = home, home / "music"
+    def __init__(self, home: Path, name: str = "music") -> None:
+        self.home, self.path = home, home / name
         self.path.mkdir()
         (home / "tmp").mkdir()
         (home / "run").mkdir(mode=0o700)
