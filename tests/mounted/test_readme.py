@@ -14,7 +14,7 @@ from tests.mounted.mounting import run
 from tests.mounted.test_demo import Demo
 
 README = Path(__file__).parents[2] / "README.md"
-BLOCKS = [block.strip() for block in re.findall(r"^```\n(.*?)^```$", README.read_text(), re.M | re.S)]
+BLOCKS: list[str] = [one.strip() for one in re.findall(r"^```\n(.*?)^```$", README.read_text(), re.M | re.S)]
 SESSION, BACKUP = "$ cd", "mountpoint -q"
 ELSEWHERE = {
     "MOUNT/": "a picture of the tree",
