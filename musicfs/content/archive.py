@@ -248,7 +248,9 @@ class Archives:
         try:
             if reader.version != blob.version:
                 raise Changed("the archive was built anew")
+            reader.ahead = _stretch(member).stop
             offset = await self._data_offset(blob.asset, blob.version, member, reader)
+            reader.ahead = offset + member.packed
             with self._telling(blob.asset.key, blob.version):
                 await unpack(reader, member, offset, blob)
         finally:

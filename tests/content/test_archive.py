@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import zlib
 from pathlib import Path
 
@@ -267,6 +268,26 @@ async def test_a_deflated_member_is_inflated_once(
         moved = house.stage.moved
         assert await read(house, NOTE_TXT) == NOTE
         assert house.stage.moved == moved
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [pattern(3_000_000), *(random.Random(3).randbytes(size) for size in (30_000, 1_100_000, 3_000_000))],
+    ids=["30 KB of 3 MB", "30 KB", "1 MB", "3 MB"],
+)
+@pytest.mark.trio
+async def test_inflating_stops_at_the_members_end(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, packed: bytes
+) -> None:
+    """For a deflated member nothing of the archive's others is read ahead, but what its last block holds."""
+    members = [Member("note.txt", packed, deflated=True), Member("drums.wav", pattern(4_000_000, "drums"))]
+    async with housed(tmp_path) as house:
+        house.put(STEMS, Thing(zip_of(members)))
+        await learn(house)
+        before = house.stage.moved
+        assert await read(house, NOTE_TXT) == packed
+        member = house.archives.member(NOTE_TXT)[1]
+        assert house.stage.moved - before <= member.packed + 2 * BLOCK
 
 
 @pytest.mark.parametrize(
