@@ -22,6 +22,7 @@ FLOORS = {
     "core": 2,
     "demo": 2,
     "operations": 2,
+    "slab": 2,
     "orders": 2,
     "store": 3,
     "state": 3,

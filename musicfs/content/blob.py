@@ -25,6 +25,7 @@ from musicfs.core.spans import BLOCK
 from musicfs.core.streams import Streams
 from musicfs.errors import MusicfsError
 from musicfs.model import Span
+from musicfs.slab import Slab
 
 
 class Job(Protocol):
@@ -41,8 +42,8 @@ class Job(Protocol):
         """Tell whether these bytes are at hand in memory."""
         ...
 
-    def peek(self, start: int, stop: int) -> bytes:
-        """Give bytes that are at hand."""
+    def peek(self, start: int, stop: int) -> memoryview:
+        """Show bytes that are at hand, one at least; good until more come."""
         ...
 
     def will_reach(self, offset: int) -> bool:
@@ -62,6 +63,8 @@ class Trouble:
     until: float
 
 
+_ANSWER = Slab(1024 * 1024)
+"""The kernel's largest read."""
 _FAILED = 1.0  # seconds a failure answers for the next who ask (DESIGN §3)
 _WARY = 5.0  # seconds in which a disk that lost two passes loses the third: longer than one pass takes
 
@@ -165,21 +168,19 @@ class Blob:
             if entry is None or span.stop > entry.watermark or (self.open_ended and span.stop == self.size):
                 return None
             return entry.read(span)
-        pieces: list[bytes | memoryview] = []
-        at = span.start
+        pieces: list[memoryview] = []
+        passing, at = False, span.start
         while at < span.stop:
-            piece = self._piece(at, span.stop)
+            job = next((job for job in self.jobs if job.shows(at, at + 1)), None)
+            piece = self._kept(at, span.stop) if job is None else job.peek(at, span.stop)
             if piece is None:
                 return None
             pieces.append(piece)
-            at += len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            passing, at = passing or job is not None, at + len(piece)
+        return pieces[0] if len(pieces) == 1 and not passing else _ANSWER.joined(pieces)
 
-    def _piece(self, at: int, stop: int) -> bytes | memoryview | None:
-        """Give bytes from `at` on, as many as lie together, None if the first is missing."""
-        for job in self.jobs:
-            if job.shows(at, at + 1):
-                return job.peek(at, stop)  # one byte at least, as it shows
+    def _kept(self, at: int, stop: int) -> memoryview | None:
+        """Give bytes from `at` on, as many as lie together, None if the first is not on the shelf."""
         block, entry = at // BLOCK, self.entry
         end = min(stop, (block + 1) * BLOCK)
         if entry is not None and block in entry.have:

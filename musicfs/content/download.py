@@ -16,12 +16,11 @@ from typing import Protocol
 
 from musicfs.content.blob import Blob
 from musicfs.content.progress import Progress
+from musicfs.content.window import RUN, Window, Windows
 from musicfs.core.spans import BLOCK
 from musicfs.core.validators import agree
 from musicfs.errors import Changed, Misbehaved
 from musicfs.model import Span
-
-_RUN = 4 * BLOCK  # bytes kept at a time, and at hand behind the last one
 
 
 class Unsized(Misbehaved):
@@ -90,15 +89,15 @@ class Watch(Protocol):
 class Download:
     """One span of a blob, being fetched."""
 
-    def __init__(self, blob: Blob, span: Span, keeper: Keeper, watch: Watch) -> None:
+    def __init__(self, blob: Blob, span: Span, keeper: Keeper, watch: Watch, windows: Windows) -> None:
         self.at = span.start
         self.stop: int | None = span.stop
         self.progress = Progress(span.start)
         self.watch = watch
         self._blob, self._keeper = blob, keeper
-        self._base = self._kept = span.start
-        self._buffer = bytearray()
-        """The bytes `[_base, at)`; those before `_kept` are on the shelf as well."""
+        self._kept = span.start
+        self._window = Window(windows, span.start)
+        """The last bytes before `at`; those before `_kept` are on the shelf as well."""
 
     def __repr__(self) -> str:
         return f"<Download {self._blob.asset.key} to {self.stop} at {self.at}>"
@@ -118,12 +117,11 @@ class Download:
 
     def shows(self, start: int, stop: int) -> bool:
         """Tell whether these bytes are at hand in memory."""
-        return self._base <= start and stop <= self.at
+        return self._window.start <= start and stop <= self._window.stop
 
-    def peek(self, start: int, stop: int) -> bytes:
-        """Give the bytes from `start` on that are at hand in memory, up to `stop`."""
-        with memoryview(self._buffer) as view:
-            return bytes(view[start - self._base : stop - self._base])
+    def peek(self, start: int, stop: int) -> memoryview:
+        """Show bytes from `start` on that are at hand in memory, up to `stop`; good until more come."""
+        return self._window.piece(start, min(stop, self._window.stop))
 
     def begin(self, head: Head) -> None:
         """Check a head against what is known, learn what is not.
@@ -143,25 +141,32 @@ class Download:
         self._keeper.learned(blob, head.total, head.validator)
         self.stop = min(self.stop or head.total, head.total) if head.ranged else head.total
         if head.start != self.at:
-            self.at = self._base = self._kept = head.start
-            self._buffer.clear()
+            self.at = self._kept = head.start
+            self._window.move(head.start)
         self.progress.headed = True
         blob.ring()
 
     def take(self, data: bytes) -> bool:
         """Gather bytes to blocks; False once all wanted came or nobody wants more."""
-        self._buffer += data
+        view, more = memoryview(data), True
+        for start in range(0, len(view) or 1, RUN):
+            more = self._gather(view[start : start + RUN])
+        return more
+
+    def _gather(self, data: memoryview) -> bool:
+        """Take a run at most."""
+        self._window.put(data)
         self.at += len(data)
         enough = self.stop is not None and self.at >= self.stop
         wanted = self._blob.holders > 0 or self.progress.waiting > 0
-        if self.at - self._kept >= _RUN or enough or not wanted:
+        if self.at - self._kept >= RUN or enough or not wanted:
             self.flush()
         self.progress.advance(self.at)
         self.watch.moved(len(data), self.left)
         return wanted and not enough
 
     def flush(self) -> None:
-        """Put the whole blocks that have come on the shelf; the last run stays at hand for its readers."""
+        """Put the whole blocks that have come on the shelf; the last ones stay at hand for their readers."""
         size = self._blob.size or 0
         whole = self.at if self.at == size else self.at - self.at % BLOCK
         begun, place = self._kept, self._kept
@@ -173,15 +178,15 @@ class Download:
             place += BLOCK
         self._keep(begun, whole)
         self._kept = max(self._kept, whole)
-        spent = min(self._kept, self.at - _RUN) - self._base
-        if spent >= _RUN:
-            del self._buffer[:spent]
-            self._base += spent
 
     def _keep(self, start: int, stop: int) -> None:
-        if start < stop:
-            with memoryview(self._buffer) as view:
-                self._keeper.keep(self._blob, start // BLOCK, view[start - self._base : stop - self._base])
+        for piece in self._window.pieces(start, stop):
+            self._keeper.keep(self._blob, start // BLOCK, piece)
+            start += len(piece)
+
+    def close(self) -> None:
+        """Leave the memory to others: what came is on the shelf."""
+        self._window.close()
 
     def end(self) -> None:
         """Refuse an end before the span's."""

@@ -24,6 +24,7 @@ from musicfs.content.progress import Progress
 from musicfs.content.shelving import Shelving
 from musicfs.content.tail import Tail
 from musicfs.content.whole import Pass
+from musicfs.content.window import Windows
 from musicfs.errors import BadArchive, BytesMissing, Changed, Misbehaved, MusicfsError, StoreError, StoreFull
 from musicfs.model import Span
 
@@ -47,14 +48,15 @@ class Jobs:
 
     def __init__(self, nursery: trio.Nursery, wire: Pulls, shelving: Shelving, links: Links) -> None:
         self._nursery, self._wire, self._shelving, self._links = nursery, wire, shelving, links
+        self._windows = Windows()
 
     def start(self, blob: Blob, span: Span, watch: Watch) -> Download:
         """Begin to fetch a span."""
-        return self._begun(blob, Download(blob, span, self._shelving, watch))
+        return self._begun(blob, Download(blob, span, self._shelving, watch, self._windows))
 
     def start_at_end(self, blob: Blob, length: int, watch: Watch) -> Tail:
         """Begin to fetch the last `length` bytes of what nobody knows the length of."""
-        return self._begun(blob, Tail(blob, length, self._shelving, watch))
+        return self._begun(blob, Tail(blob, length, self._shelving, watch, self._windows))
 
     def _begun(self, blob: Blob, download: D) -> D:
         blob.jobs.append(download)
@@ -141,6 +143,7 @@ class Jobs:
         """Put away what a job brought, and remember how it ended; gives what those who wait are told."""
         if isinstance(job, Download):
             job.flush()  # A failure takes nothing away from what had come.
+            job.close()
         if not isinstance(job, Download):
             self._shelving.release(blob)
         if isinstance(failure, BytesMissing) and blob.asset.listed:
@@ -180,9 +183,9 @@ class Inflation:
         """Nothing waits beside the shelf."""
         return False
 
-    def peek(self, start: int, stop: int) -> bytes:
+    def peek(self, start: int, stop: int) -> memoryview:
         """Nothing waits beside the shelf."""
-        return b""
+        return memoryview(b"")
 
     def will_reach(self, offset: int) -> bool:
         """It comes by every byte."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from musicfs.content.blob import Blob
 from musicfs.content.download import Download, Head, Keeper, Watch
+from musicfs.content.window import Windows
 from musicfs.core.spans import BLOCK
 from musicfs.model import Span
 
@@ -19,8 +20,8 @@ from musicfs.model import Span
 class Tail(Download):
     """The last `length` bytes of a blob, being fetched."""
 
-    def __init__(self, blob: Blob, length: int, keeper: Keeper, watch: Watch) -> None:
-        super().__init__(blob, Span(-length, 0), keeper, watch)
+    def __init__(self, blob: Blob, length: int, keeper: Keeper, watch: Watch, windows: Windows) -> None:
+        super().__init__(blob, Span(-length, 0), keeper, watch, windows)
         self.stop = None
         self._ranged = True
         self._got = bytearray()
@@ -44,13 +45,14 @@ class Tail(Download):
             self._ranged = False
             self._got.clear()
         elif first:
-            self._base = self._kept = min(-(-head.start // BLOCK) * BLOCK, head.total or 0)
+            self._kept = min(-(-head.start // BLOCK) * BLOCK, head.total or 0)
+            self._window.move(self._kept)
 
     def take(self, data: bytes) -> bool:
         """Keep all that comes for who asked, and whole blocks for everybody."""
         if self._ranged:
             self._got += data
-            lead = max(0, min(self._base - self.at, len(data)))
+            lead = max(0, min(self._kept - self.at, len(data)))
             self.at += lead
             data = data[lead:]
         return super().take(data)

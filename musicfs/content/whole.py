@@ -91,9 +91,9 @@ class Pass:
         """Nothing waits beside the shelf."""
         return False
 
-    def peek(self, start: int, stop: int) -> bytes:
+    def peek(self, start: int, stop: int) -> memoryview:
         """Nothing waits beside the shelf."""
-        return b""
+        return memoryview(b"")
 
     def begin(self, head: Head) -> None:
         """Start, or start over."""

@@ -1,9 +1,11 @@
-"""The C library's allocator, told to keep a little of what is freed.
+"""The C library's allocator, told to keep a little of what is freed, and to keep large pieces apart.
 
 How it thinks: a download takes a quarter of a megabyte from the allocator for each receive and gives it back
-a moment later. glibc hands memory on top of its heap back to the kernel as soon as twice its largest piece
-is free there, and gets it again page by page: 5,600 page faults for 50 MB here, 1,800 with 4 MiB kept, and
-a twelfth less CPU.
+a moment later. glibc hands memory on top of its heap back to the kernel as soon as a little is free there,
+and gets it again page by page: 5,600 page faults for 50 MB, 1,000 with 1 MiB kept, and a twelfth less CPU.
+pyfuse3 takes a megabyte for each request that waits, and writes to one page of it. In the heap all of its 256
+pages may be ones that others have used: with 8 readers 25 MiB of heap, of which 11 were in use. So what is
+that large comes from the kernel, and what we need often has memory of its own (`slab`, `content.window`).
 
 What must always be true: it is an advice. Where there is no such allocator (musl), nothing happens.
 """
@@ -14,15 +16,16 @@ import ctypes
 
 _TRIM, _MMAP = -1, -3
 """M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of glibc's malloc.h."""
-_KEPT = 4 * 1024 * 1024
-"""Bytes that stay on top of the heap: the receives of six connections and what is made of them."""
-_LARGE = 2 * 1024 * 1024
+_KEPT = 1024 * 1024
+"""Bytes that stay on top of the heap: some receives, and less than pyfuse3 takes, which would lie there. 2
+MiB spare 17 page faults a megabyte, which no CPU second shows, and cost 3 MiB with 8 readers."""
+_LARGE = 512 * 1024
 """Bytes from which on a piece is the kernel's and goes back to it by itself: beyond any receive. Telling one
 threshold ends glibc's own following of the other, so both are told."""
 
 
 def keep_freed() -> bool:
-    """Have the allocator keep what is freed up to 4 MiB; say whether it is one that can be told."""
+    """Have the allocator keep what is freed up to 1 MiB; say whether it is one that can be told."""
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):
         return False
