@@ -19,12 +19,12 @@ from musicfs.demo.faults import Answer, denied_link, html, json_error, throttled
 from tests.clients.stage import Stage, Twin
 
 TAKEN: Mapping[str, Callable[[Stage], Twin]] = {
-    "mp3": lambda scene: scene.mp3(),
+    "mp3": Stage.mp3,
     "m4a": lambda scene: scene.m4a(apart=True),
-    "wav": lambda scene: scene.wav(),
-    "stem": lambda scene: scene.stem(),
-    "inflated": lambda scene: scene.stem("bass.wav"),
-    "cover": lambda scene: scene.cover(),
+    "wav": Stage.wav,
+    "stem": Stage.stem,
+    "inflated": Stage.inflated,
+    "cover": Stage.cover,
 }
 """Every form, and how a song of it is taken that nobody has touched."""
 

@@ -116,11 +116,15 @@ class Stage:
         return self._twin(f"tempolor/{item}/song.wav", self.sound.wav, item, f"tempolor/{item}")
 
     def stem(self, name: str = "drums.wav") -> Twin:
-        """Take a member of a job's archive; `bass.wav` is deflated, `more/voice.wav` in a folder."""
+        """Take a member of a job's archive; `more/voice.wav` is in a folder."""
         item = next(self._jobs).item
         # People come to a stem by its folder; a name in one that nobody has listed is waited for two seconds.
         until(lambda: _listed(self.mount.path / "tempolor" / item / "stems"))
         return self._twin(f"tempolor/{item}/stems/{name}", self.sound.stems[name], item, f"tempolor/{item}")
+
+    def inflated(self) -> Twin:
+        """Take the member of a job's archive that is deflated there."""
+        return self.stem("bass.wav")
 
     def folder(self) -> Twin:
         """Take `tempolor/<job>` with an mp3, a wav and the stems."""

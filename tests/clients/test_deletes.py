@@ -34,6 +34,9 @@ ANSWERS: dict[str, Answer] = {
     "denied": denied_link(),
 }
 
+UNLISTED = tuple(ANSWERS[what] for what in ("401", "409", "500", "reset"))
+"""What keeps stems from being listed; a 404 long after the song was made says that there are none."""
+
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Give every file below a folder."""
@@ -58,6 +61,40 @@ def age(copy: Path) -> None:
     for path in copy.rglob("*"):
         if path.is_file():
             os.utime(path, (1, 1))
+
+
+@pytest.mark.needs("rsync")
+def test_the_copy_keeps_its_stems(tmp_path: Path) -> None:
+    """Where a musicfs that never saw them cannot list a song's stems, rsync says so, deletes nothing of its
+    copy, and has the rest of the song; when all is well again, it is content."""
+    service = Service(clock=time.time)
+    stems = zip_of({"bass.wav": b"RIFF" + bytes(100_000)})
+    for number in range(len(UNLISTED) + 1):
+        service.add_job(OTHER, f"Job {number}", 2.0, stems=stems)
+    copy = tmp_path / "copy"
+    with mounted(service, tmp_path, deadline=2, listing_ttl=3600) as mount:
+        mount.expect(" WARNING ")
+        rsync = ["rsync", "-a", "--delete", f"{mount.path}/tempolor", str(copy)]
+        done(rsync)
+        before = contents(copy)
+        assert len(before) == 3 * (len(UNLISTED) + 1)
+        assert mount.stop() == 0
+        for folder in ("cache", "state"):
+            shutil.rmtree(tmp_path / folder)
+        mount.start()
+        mount.listed("tempolor")
+        for answer, job in zip(UNLISTED, service.tempolor.jobs, strict=False):
+            service.fail(answer, kind="mint", form="stems", path=job.item)
+        age(copy)
+        ran = run([*rsync, "--verbose"], limit=60)
+        assert ran.returncode == 23, ran.stderr
+        assert "deleting " not in ran.stdout
+        failed = [job.item for job in service.tempolor.jobs if f"{job.item}/stems" in ran.stderr]
+        assert len(failed) == len(UNLISTED)
+        assert contents(copy) == before
+        service.clear()
+        until(lambda: run([*rsync, "--checksum"]).returncode == 0, 40)
+        assert contents(copy) == before
 
 
 @pytest.mark.needs("rsync")

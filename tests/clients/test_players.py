@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from musicfs.demo import Service
+from musicfs.demo.faults import json_error
 from tests.clients.sound import SECONDS, Sound
-from tests.clients.stage import ACCOUNT, OTHER
+from tests.clients.stage import ACCOUNT, OTHER, Stage, stage
 from tests.clients.test_media import VLC
 from tests.clients.work import MIB
 from tests.mounted.mounting import done, mounted, run, until
@@ -56,6 +57,19 @@ def test_playlist(player: str, service: Service, tmp_path: Path) -> None:
         until(lambda: service.counts["mp3"] == 2)
         minted = [record.form for record in service.log if record.kind == "mint"]
         assert minted == ["mp3"]
+
+
+@pytest.mark.parametrize("player", [pytest.param(name, marks=pytest.mark.needs(name)) for name in PLAYLISTS])
+def test_playlist_goes_on(player: str, service: Service, tmp_path: Path) -> None:
+    """A player that is given the library's playlist passes by a song that is refused, plays the others, and
+    ends."""
+    with mounted(service, tmp_path, deadline=3) as mount:
+        mount.expect(" WARNING ")
+        mount.listed("library")
+        service.fail(json_error(401), kind="mp3", path=service.flow.clips[0].uuid)
+        run([*PLAYLISTS[player], mount.path / "library" / "All.m3u8"], limit=90)
+        assert sum(record.sent >= MIB for record in service.log if record.kind == "mp3") == 1
+        assert [record.form for record in service.log if record.kind == "mint"] == ["mp3"]
 
 
 @contextlib.contextmanager
@@ -101,6 +115,40 @@ def test_mpd(service: Service, tmp_path: Path) -> None:
         done(["cp", "-r", mount.path / "library", tmp_path / "copy"])
         with served(tmp_path / "copy", tmp_path / "mpd-local") as words:
             assert scanned(words) == found
+
+
+@pytest.mark.needs("mpd", "mpc")
+def test_mpd_far_away(scene: Stage, tmp_path: Path) -> None:
+    """MPD finds in a song's folder 40 ms away what it finds in a copy, for three quarters of its bytes at
+    most, and a new MPD finds it again without a network."""
+    twin = scene.folder()
+    with served(twin.here, tmp_path / "here") as words:
+        here = scanned(words)
+    with scene.counted() as cost, served(twin.there, tmp_path / "cold") as words:
+        assert scanned(words) == here
+    assert cost.bytes <= twin.size * 3 // 4
+    with scene.pulled(), served(twin.there, tmp_path / "warm") as words:
+        assert scanned(words) == here
+
+
+@pytest.mark.needs("mpd", "mpc")
+def test_mpd_without_a_song(sound: Sound, tmp_path: Path) -> None:
+    """A song that cannot be had is left out of MPD's scan, and the others are found; with the cable pulled
+    the scan ends and MPD answers. The next scan finds what can be had by then."""
+    with stage(tmp_path, sound, rate=40_000_000, deadline=3, listing_ttl=3600) as scene:
+        scene.mount.expect(" WARNING ")
+        twin, silent = scene.folder(), scene.folder()
+        with served(twin.here, tmp_path / "here") as words:
+            here = scanned(words)
+        refused = scene.service.fail(json_error(401), kind="mint", form="wav", path=twin.ident)
+        with served(twin.there, tmp_path / "refused") as words:
+            assert scanned(words) == [line for line in here if not line.startswith("song.wav")]
+            scene.service.faults.remove(refused)
+            until(lambda: scanned(words) == here)
+        with served(silent.there, tmp_path / "silent") as words:
+            with scene.pulled():
+                assert scanned(words) == []
+            until(lambda: scanned(words) == here)
 
 
 @pytest.mark.needs("mpd", "mpc")
