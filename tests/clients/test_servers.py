@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from musicfs.demo.faults import black_hole, json_error
+from musicfs.demo.faults import black_hole
+from tests.clients.refusals import REFUSALS, TAKEN
 from tests.clients.saying import words
 from tests.clients.sharing import http, nfs
 from tests.clients.sound import Sound
@@ -146,22 +147,15 @@ def test_http_server(scene: Stage, tmp_path: Path) -> None:
         assert cost.bytes <= whole(other) * 9 // 10
 
 
-ANSWERS = {
-    "EACCES": json_error(401),
-    "EBUSY": json_error(409),
-    "EIO": json_error(500),
-    "ETIMEDOUT": black_hole(),
-}
-
-
 class GivenOn:
     """A mount that all three servers give on."""
 
     def __init__(self, scene: Stage, home: Path, smb: list[str], url: str, web: str) -> None:
         self.scene, self._home, self._smb, self._url, self._web = scene, home, smb, url, web
 
-    def fails(self, name: str, song: str) -> None:
+    def fails(self, name: str, song: str | Twin) -> None:
         """See each server's client told what docs/programs.md has for an errno, of a song of the library."""
+        song = song if isinstance(song, str) else self._shown(song)
         said = run([*self._smb, "-c", f'get "{song}" {self._home}/got'])
         assert f"{words(3)[name]} opening" in said.stdout + said.stderr
         said = run(["nfs-cp", self._url.format(f"library/{song}"), self._home / "got"])
@@ -169,11 +163,20 @@ class GivenOn:
         with pytest.raises(urllib.error.HTTPError, match="404"):
             urllib.request.urlopen(f"{self._web}/library/{urllib.parse.quote(song)}")
 
+    def _shown(self, song: Twin) -> str:
+        """Name a song as `library/` does."""
+        made = self.scene.service.flow.clip(song.ident) or self.scene.service.tempolor.job(song.ident)
+        assert made is not None
+        if song.there.parent.name == "stems":
+            return f"{made.title}/stems/{song.there.name}"
+        name = song.there.name if song.there.stem == "cover" else f"{made.title}{song.there.suffix}"
+        return f"{made.title}/{name}"
+
 
 @contextmanager
 def given_on(sound: Sound, home: Path, **settings: Any) -> Iterator[GivenOn]:
     """Set a stage without a wire, and let all three servers give it on."""
-    with stage(home, sound, rtt=0, deadline=3, listing_ttl=3600, **settings) as scene:
+    with stage(home, sound, rtt=0, deadline=3, listing_ttl=3600, covers=8, **settings) as scene:
         scene.mount.expect(".")
         with (
             shared(scene.mount, home / "smb") as smb,
@@ -185,17 +188,22 @@ def given_on(sound: Sound, home: Path, **settings: Any) -> Iterator[GivenOn]:
 
 @pytest.mark.needs("smbd", "smbclient", "ganesha.nfsd", "nfs-cp")
 def test_words(sound: Sound, tmp_path: Path) -> None:
-    """A client of Samba or NFS is told what docs/programs.md has for each errno, a browser 404."""
+    """A client of Samba or NFS is told what docs/programs.md has for each errno, whatever the song's form, a
+    browser 404."""
     with given_on(sound, tmp_path) as given:
-        clips = iter(given.scene.service.flow.clips)
-        for name, answer in ANSWERS.items():
-            clip = next(clips)
-            given.scene.service.fail(answer, kind="mp3", path=clip.uuid)
-            given.fails(name, f"{clip.title}/{clip.title}.mp3")
-        given.fails("ENOENT", f"{clip.title}/nothing.mp3")
-        given.scene.mount.loop.stop()
-        clip = next(clips)
-        given.fails("EHOSTUNREACH", f"{clip.title}/{clip.title}.mp3")
+        scene = given.scene
+        for name, refusals in REFUSALS.items():
+            for form, refusal in refusals.items():
+                twin = TAKEN[form](scene)
+                refusal.befalls(scene, twin)
+                given.fails(name, twin)
+        given.fails("ENOENT", "Song 00/nothing.mp3")
+        silent, twins = scene.mp3(), [take(scene) for take in TAKEN.values()]
+        scene.service.fail(black_hole(), kind="mp3", path=silent.ident)
+        given.fails("ETIMEDOUT", silent)
+        scene.mount.loop.stop()
+        for twin in twins:
+            given.fails("EHOSTUNREACH", twin)
 
 
 @pytest.mark.needs("smbd", "smbclient", "ganesha.nfsd", "nfs-cp")
