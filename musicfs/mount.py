@@ -17,7 +17,6 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -79,20 +78,15 @@ class _Shelf:
         self._store.drop(key, version)
 
 
-def run(orders: Orders) -> int:
-    """Mount, serve until told to stop, and give the exit code.
+def run(orders: Orders, store: Store, state: State) -> int:
+    """Mount, serve until told to stop, and give the exit code; the state may still be being read.
 
     Raises:
         ConfigError: something the user has to mend first.
     """
-    settings, paths = orders.settings, orders.paths
     host.claim(orders.mountpoint)
-    with ExitStack() as stack:
-        store = stack.enter_context(
-            Store(paths.cache, settings.cache_size, settings.keep_free, clock=time.time)
-        )
-        state = stack.enter_context(State(paths.state))
-        trio.run(_serve, orders, store, state)
+    state.open()
+    trio.run(_serve, orders, store, state)
     return 0
 
 
@@ -280,9 +274,12 @@ class _House:
             self.files.content.crowded(_CROWD)
         supervisor.ready()
         log.info("mounted on %s", mountpoint)
+        gc.freeze()  # All that is here stays as it is until the first answers, which 10 ms would hold up.
         gc.enable()
+        await trio.sleep(_INIT)
+        gc.unfreeze()
+        gc.collect()  # What loading left behind is 0.7 MiB.
         if found is not None:
-            await trio.sleep(_INIT)
             host.raise_read_ahead(found.minor, _AHEAD)
 
     def _takes(self) -> int:

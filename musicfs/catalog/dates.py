@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
+from operator import xor
 from typing import Protocol
 
 from musicfs.errors import StoreError
@@ -81,10 +83,7 @@ class Dates:
 
     def _sum(self, folder: str) -> int:
         """Sum up the names; a clash, one in 2^64, would leave the folder's time as it was."""
-        found = 0
-        for name in self._names[folder]():
-            found ^= hash(name)
-        return found
+        return reduce(xor, map(hash, self._names[folder]()), 0)
 
 
 def _time(word: str | None) -> int | None:

@@ -12,7 +12,9 @@ import argparse
 import gc
 import logging
 import sys
+import time
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from musicfs import config, host
@@ -51,6 +53,16 @@ def serve(orders: Orders) -> int:
     """Mount and serve until unmounted; the exit code."""
     # Nothing that is loaded now is garbage: to look through it again and again takes a tenth of the start.
     gc.disable()
-    from musicfs import mount
+    from musicfs.state import State
+    from musicfs.store import Store
 
-    return mount.run(orders)
+    settings, paths = orders.settings, orders.paths
+    with (
+        # It holds the profile's lock: until then the state may be another's.
+        Store(paths.cache, settings.cache_size, settings.keep_free, clock=time.time) as store,
+        closing(State(paths.state)) as state,
+    ):
+        state.begin()  # The house takes as long to load as 10,000 songs to read.
+        from musicfs import mount
+
+        return mount.run(orders, store, state)

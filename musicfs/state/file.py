@@ -21,7 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from musicfs.errors import ConfigError, StoreError, StoreFull
-from musicfs.state.tables import STEPS, Contents, contents_of
+from musicfs.state.reading import contents_of
+from musicfs.state.tables import STEPS, Contents
 
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_FORMAT")
 """What SQLite says of a file that is not ours, or not any more; all else is the disk's or the folder's."""

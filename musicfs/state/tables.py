@@ -1,27 +1,21 @@
-"""The tables, and how rows become values and values rows.
+"""The tables, and how rows become values.
 
 How it thinks: what may be given once only is enforced here, in SQL: a song's birth and mtime are never
 overwritten, its library name and parent only while they have no value. Facts are JSON of the model's own
 nouns, so that a new field needs no new format.
 
-What must always be true: a row whose facts cannot be read still gives its name and times; a URL that may be
-signed is not kept.
+What must always be true: a URL that may be signed is not kept.
 It refuses to open anything.
 """
 
 from __future__ import annotations
 
-import logging
-import sqlite3
-import sys
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
-from musicfs.model import Known, Song, SongRow
-
-LOG = logging.getLogger("musicfs.state")
+from musicfs.model import Known, SongRow
 
 _FIRST = """
 CREATE TABLE songs (
@@ -79,33 +73,6 @@ class Contents:
     marks: dict[str, str] = field(default_factory=dict)
 
 
-def contents_of(base: sqlite3.Connection) -> Contents:
-    """Read everything."""
-    found = Contents()
-    for birth, service, ident, facts, mtime_ns, name, parent, listed, lacks in base.execute(
-        "SELECT birth, service, ident, facts, mtime_ns, name, parent, listed, lacks FROM songs"
-    ):
-        song = _song_of(sys.intern(service), ident, facts)
-        found.songs[birth] = SongRow(
-            song=song,
-            birth=birth,
-            mtime_ns=mtime_ns,
-            # Most songs are called what they are called: one text for both.
-            name=song.title if name == song.title else name,
-            parent=parent,
-            listed=bool(listed),
-            lacks=lacks,
-        )
-    for key, version, size, validator, one_pass in base.execute("SELECT * FROM files"):
-        found.files[key] = Known(version, size, validator, bool(one_pass))
-    for key, version, body in base.execute("SELECT * FROM directories"):
-        found.directories[key] = version, body
-    for key, first, last in base.execute("SELECT * FROM missing"):
-        found.missing[key] = Missing(first, last)
-    found.marks = dict(base.execute("SELECT * FROM marks"))
-    return found
-
-
 def song_values(row: SongRow) -> tuple[Any, ...]:
     """Give what `SAVE_SONG` takes."""
     song = row.song
@@ -125,30 +92,3 @@ def song_values(row: SongRow) -> tuple[Any, ...]:
         row.listed,
         row.lacks,
     )
-
-
-_READ = msgspec.json.Decoder(Song).decode
-
-
-def _song_of(service: str, ident: str, facts: bytes) -> Song:
-    try:
-        song = _READ(facts)
-        # Ten thousand songs of one account share its name, and each has its ident once: 250 bytes a song.
-        return Song(
-            service,
-            ident,
-            song.handle,
-            sys.intern(song.account),
-            song.title,
-            song.duration,
-            song.created,
-            song.updated,
-            song.state,
-            song.urls,
-            song.cover,
-            song.sheet,
-        )
-    except (msgspec.MsgspecError, ValueError):  # msgspec lets a UnicodeDecodeError out as it is.
-        # Its name and times are worth more than what the next listing tells again.
-        LOG.warning("the facts of %s:%s cannot be read; the next listing gives them", service, ident)
-        return Song(service, ident, "")
