@@ -90,7 +90,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     for number in range(12):
         stems = zip_of({"bass.wav": b"RIFF" + bytes(500)}) if number % 2 else None
         service.add_job("100", f"Job {number}", 0.2, wav=wav_of_size(3000, number), stems=stems)
-    with mounted(service, home, listing_ttl=TTL, forget_after=FORGET, deadline=4) as mount:
+    # After a restart rsync asks anew which `stems/` have none; a busy machine took over 0.4 of 4 s for one.
+    with mounted(service, home, listing_ttl=TTL, forget_after=FORGET, deadline=20) as mount:
         stage = Stage(mount, service, home / "copy")
         stage.rsync()
         yield stage
