@@ -329,3 +329,57 @@ async def test_what_is_made_leaves_room_for_questions(autojump_clock: trio.testi
             assert trio.current_time() == began
         nursery.cancel_scope.cancel()
     assert host.limiter.borrowed_tokens == 0
+
+
+@pytest.mark.trio
+async def test_quiet_holds_for_those_who_wait_for_a_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A host that asks for quiet gets no request of that kind from those who waited for a connection either;
+    the others take it meanwhile."""
+    host, went = gate(), list[tuple[str, float]]()
+    began = trio.current_time()
+
+    async def ask(kind: str) -> None:
+        async with host.turn(kind, FAR):
+            went.append((kind, trio.current_time() - began))
+            await trio.sleep(1.0)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(CONNECTIONS):
+            nursery.start_soon(ask, "list")
+        await trio.testing.wait_all_tasks_blocked()
+        for kind in ("list", "range", "list"):
+            nursery.start_soon(ask, kind)
+        await trio.testing.wait_all_tasks_blocked()
+        host.quiet("list", 7.0)
+    assert went[CONNECTIONS:] == [("range", 1.0), ("list", 7.0), ("list", 7.0)]
+    assert host.limiter.borrowed_tokens == 0
+
+
+@pytest.mark.trio
+async def test_quiet_that_comes_while_waiting_and_lasts_too_long_is_said(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Who waits for a connection and has no time for the quiet that was asked for is told so, as soon as he
+    has one."""
+    host, began = gate(), trio.current_time()
+
+    async def ask() -> None:
+        async with host.turn("list", FAR):
+            await trio.sleep(1.0)
+
+    async def told() -> None:
+        with pytest.raises(Throttled):
+            async with host.turn("range", began + 50.0):
+                pass
+        assert trio.current_time() == began + 1.0
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(CONNECTIONS):
+            nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(told)
+        await trio.testing.wait_all_tasks_blocked()
+        host.quiet("range", 100.0)
+    assert host.limiter.borrowed_tokens == 0
