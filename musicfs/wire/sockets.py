@@ -8,8 +8,9 @@ KiB more or what is left of it, and after 25 ms for whatever came: at 100 Mbit/s
 waking. The beginning of an answer, for which somebody waits, is never held back.
 
 What must always be true: bytes come out in the order in which they came in, all of them; a wait ends at
-its timeout; a cancelled read leaves a connection that is closed next, as httpcore does; every failure is
-of the family. A peer that leaves TLS without a goodbye has ended, as in all of HTTP: lengths tell the rest.
+its timeout, and a row of waits for a few bytes each ends too; a cancelled read leaves a connection that is
+closed next, as httpcore does; every failure is of the family. A peer that leaves TLS without a goodbye has
+ended, as in all of HTTP: lengths tell the rest.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ import httpcore
 import trio
 
 from musicfs.errors import Misbehaved, TooSlow, Unreachable, UpstreamError
+from musicfs.wire.pace import Pace
 
 log = logging.getLogger("musicfs.wire")
 
 _READ = 262_144  # bytes a receive: 64 KiB (httpcore's) costs 1.6 × the CPU (performance.md §3)
 _STREAM = 262_144  # bytes of one answer after which it is a stream: the first request of a file is no longer
 _WORTH = 262_144  # bytes to be woken for in a stream: 21 ms at 100 Mbit/s
+_DRIP = 3  # silences, each as long as a read may wait, over which an answer's bytes have to be worth it
 _COAX = 0.025  # seconds until a stream is asked for less, so that nobody notices the wait for more
 
 
@@ -46,6 +49,8 @@ class Plain(httpcore.AsyncNetworkStream):
         """Bytes since something was last sent."""
         self._left: int | None = None
         """Bytes of the answer that are still to come, at least; None = nobody told."""
+        self._pace: Pace | None = None
+        """How fast the answer comes; None = it has not begun."""
         self._woken_for = 1
         """How many bytes the kernel wakes us for."""
 
@@ -57,7 +62,7 @@ class Plain(httpcore.AsyncNetworkStream):
         """Receive what is there, up to 256 KiB whatever `max_bytes` is (httpcore only copies it on).
 
         Raises:
-            TooSlow: nothing came for `timeout` seconds.
+            TooSlow: nothing came for `timeout` seconds, or next to nothing for long.
             Misbehaved: the connection broke.
         """
         try:
@@ -68,10 +73,23 @@ class Plain(httpcore.AsyncNetworkStream):
                 data = await self._awaited()
         except OSError as failed:
             raise Misbehaved(cause(failed)) from failed
+        self._paced(len(data), timeout)
         self._came += len(data)
         if self._left is not None:
             self._left = max(0, self._left - len(data))
         return data
+
+    def _paced(self, amount: int, timeout: float | None) -> None:
+        """Count bytes of an answer, from its first ones on. Raises TooSlow where they only drip.
+
+        Nobody above would see it: a head, a chunk's length and a TLS record are of no use before they are
+        whole, and each byte of them comes in time.
+        """
+        now = trio.current_time()
+        if self._pace is None and timeout is not None:
+            self._pace = Pace(now, _DRIP * timeout)
+        if self._pace is not None and amount:
+            self._pace.came(amount, now)
 
     async def _awaited(self) -> bytes:
         """Wait for data; in a stream for a good deal of it, but not long."""
@@ -104,7 +122,7 @@ class Plain(httpcore.AsyncNetworkStream):
             Misbehaved: the connection broke.
         """
         with within(timeout, "the request could not be sent in time"):
-            self._came, self._left = 0, None
+            self._came, self._left, self._pace = 0, None, None
             self._wake_for(1)
             left = memoryview(buffer)
             while left:

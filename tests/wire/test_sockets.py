@@ -363,3 +363,47 @@ async def test_the_end_of_a_stream_is_not_waited_for(
             began = trio.current_time()
             assert await ours.read(65_536, QUIET) == DATA[600_000:600_777]
             assert trio.current_time() - began <= (1.03 if not told else 1.001)
+
+
+@both
+@pytest.mark.trio
+async def test_a_drip_is_a_stall(autojump_clock: trio.testing.MockClock, tls: bool) -> None:
+    """A peer that sends a byte now and then, of a head or of a TLS record, each in time and of no use before
+    they are whole, is given up within seconds."""
+    async with connected(tls) as (ours, peer), trio.open_nursery() as nursery:
+        await ours.write(b"GET / HTTP/1.1\r\n\r\n", QUIET)
+        far = peer.transport_stream if isinstance(peer, trio.SSLStream) else peer
+        record = b"\x17\x03\x03\x40\x00" + b"a" * 16_384  # a header of TLS, and what it announces
+
+        async def drip() -> None:
+            for at in range(len(record)):
+                await far.send_all(record[at : at + 1])
+                await trio.sleep(QUIET - 1)
+
+        nursery.start_soon(drip)
+        began = trio.current_time()
+        with pytest.raises(TooSlow):
+            await rest(ours)
+        assert trio.current_time() - began <= 5 * QUIET
+        nursery.cancel_scope.cancel()
+
+
+@both
+@pytest.mark.trio
+async def test_what_takes_long_to_begin_is_no_drip(autojump_clock: trio.testing.MockClock, tls: bool) -> None:
+    """What is asked for again after an hour, and begins late, has its own time to come."""
+    async with connected(tls) as (ours, peer), trio.open_nursery() as nursery:
+        for _ in range(3):
+            await ours.write(b"GET / HTTP/1.1\r\n\r\n", QUIET)
+            await peer.receive_some(100)
+
+            async def answer() -> None:
+                await trio.sleep(QUIET - 1)
+                await peer.send_all(b"a head")
+                await trio.sleep(QUIET - 1)
+                await peer.send_all(b"a body")
+
+            nursery.start_soon(answer)
+            assert await ours.read(65_536, QUIET) == b"a head"
+            assert await ours.read(65_536, QUIET) == b"a body"
+            await trio.sleep(3600)
