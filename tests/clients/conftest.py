@@ -1,9 +1,9 @@
 """Which programs are tried in a run, and the stage they are tried on.
 
-How it thinks: a test names the programs it needs. CI installs a part of them (`ORDINARY`); a test that needs
-others, or is marked `long`, is left out of an ordinary run and belongs to `sh scripts/clients`, which
-installs them all and says so in the environment. There nothing is left out: a program that is missing fails
-its tests.
+How it thinks: a test names the programs it needs, or the files of one that is no command. CI installs a part
+of them (`ORDINARY`); a test that needs others, or is marked `long`, is left out of an ordinary run and is for
+`sh scripts/clients`, which installs them all and says so in the environment. There nothing is left out: a
+program that is missing fails its tests. Elsewhere such a test says which it is, and passes by.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from glob import glob
 from pathlib import Path
 
 import pytest
 
+from tests.clients.desktop_pasting import ADAPTOR
+from tests.clients.desktop_session import DESK
 from tests.clients.sound import Sound, made
 from tests.clients.stage import Stage, stage
 from tests.mounted.conftest import mark
@@ -25,8 +28,9 @@ EVERYTHING = os.environ.get("MUSICFS_CLIENTS") == "all"
 ORDINARY = {
     *("sh", "ls", "find", "du", "cp", "mv", "tar", "cat", "head", "tail", "dd", "sha256sum", "python3"),
     *("ffmpeg", "ffprobe", "rsync", "smbd", "smbclient"),
+    *(*DESK, "thunar", "gdbus", "pcmanfm", ADAPTOR, "audacity", "ardour7-lua"),
 }
-"""What scripts/setup installs or every Debian has."""
+"""What every Debian has, scripts/setup installs, or CI (`scripts/setup --desktop`)."""
 
 _HERE = Path(__file__).parent
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin"
@@ -57,10 +61,17 @@ def _long(item: pytest.Item) -> bool:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Say which program is missing: a failure in the long form, and else a reason to pass by."""
-    missing = [name for name in sorted(_needed(item)) if shutil.which(name, path=_PATH) is None]
-    if missing:
-        said = f"not installed: {', '.join(missing)}; scripts/clients does it"
+    needed = _needed(item)
+    missing = [name for name in sorted(needed) if not _there(name)]
+    said = f"not installed: {', '.join(missing)}; scripts/clients does it" if missing else ""
+    if needed & set(DESK) and os.geteuid() != 0:
+        said = "only root can mount for others and run programs as another user"
+    if said:
         pytest.fail(said) if EVERYTHING else pytest.skip(said)
+
+
+def _there(name: str) -> bool:
+    return bool(glob(name) if name.startswith("/") else shutil.which(name, path=_PATH))
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,9 @@ How it thinks: `ardour7-lua` is Ardour's engine with a prompt. It makes a sessio
 region, embedded in place as "Import … Embed" does it, is written into the session's file, because embedding
 is the one step that only the window offers. Then the engine opens the session, plays, locates and exports
 on a sound card that is not there. It may fall over at its end, after its work, so its last words count and
-not its exit code. Peaks are made for the window's sake only: `show` opens it, with the sound card chosen
-beforehand in the settings.
+not its exit code; on a busy machine also before, whatever disk the song is on, and is then started again.
+Peaks are made for the window's sake only: `show` opens it, with the sound card chosen beforehand in the
+settings.
 
 What must always be true: nothing waits without a limit; what Ardour writes goes to the session's folder.
 """
@@ -23,6 +24,7 @@ from tests.mounted.mounting import run
 
 RATE = 44_100
 _SUPERCLOCK = 282_240_000  # Ardour's ticks a second, in which a session's file counts
+_TRIES = 4  # on a machine four times as busy as it can be one export in twelve ended in "double free"
 _LIMIT = 120.0  # seconds; a minute of sound takes 3 on a quiet machine
 
 _ENGINE = """AudioEngine:set_backend("None (Dummy)", "", "")
@@ -37,8 +39,13 @@ _SETTINGS = """<?xml version="1.0" encoding="UTF-8"?>
  midi-option="No MIDI I/O" lru="1"><MIDIDevices/></State></EngineStates></AudioMIDISetup></Extra></Ardour>
 """
 _MAKE = """local s = create_session("{folder}", "{name}", 44100)
-s:new_audio_track(2, 2, nil, 1, "song", ARDOUR.PresentationInfo.max_order, ARDOUR.TrackMode.Normal, true)
-ARDOUR.LuaAPI.usleep(1500000)
+local max = ARDOUR.PresentationInfo.max_order
+local tracks = s:new_audio_track(2, 2, nil, 1, "song", max, ARDOUR.TrackMode.Normal, true)
+local output = tracks:front():output()
+for _ = 1, 300 do
+    if output:nth(0):connected() and output:nth(1):connected() then break end
+    ARDOUR.LuaAPI.usleep(100000)
+end
 s:save_state("")
 print("made")
 io.stdout:flush()
@@ -91,14 +98,13 @@ class Session:
     def export(self, out: Path) -> bytes:
         """Export all of it and give the samples."""
         out.mkdir(exist_ok=True)
-        said = self._do(_OPEN + _EXPORT, out=out, samples=int(self.seconds * RATE))
-        assert "exported" in said, said
+        self._do(_OPEN + _EXPORT, "exported", out=out, samples=int(self.seconds * RATE))
         wav = (out / f"{self.folder.name}.wav").read_bytes()
         return wav[wav.index(b"data") + 8 :]  # what stands before the samples tells when it was made
 
     def play(self, place: float) -> dict[str, int]:
         """Play from the start, then from a place (seconds); give how many samples each went on."""
-        said = self._do(_OPEN + _PLAY, place=int(place * RATE))
+        said = self._do(_OPEN + _PLAY, "located", place=int(place * RATE))
         return {word: int(count) for word, count in re.findall(r"(played|located)\s+(-?\d+)", said)}
 
     @property
@@ -115,23 +121,30 @@ class Session:
         desk.start("ardour", "-a", "-n", self.folder / f"{self.folder.name}.ardour")
         desk.window(f"^{self.folder.name} - Ardour$", 90)
 
-    def _do(self, script: str, **values: object) -> str:
-        """Have Ardour's engine run a script in a home of its own, and give all that it said."""
+    def _do(self, script: str, last: str, **values: object) -> str:
+        """Have Ardour's engine run a script in a home of its own until it says its last word; give all it
+        said."""
         named = {"folder": self.folder, "name": self.folder.name, **values}
         file = self.folder.parent / f"{self.folder.name}.lua"
         file.write_text(_ENGINE + script.format(**named))
         environ = {**os.environ, "HOME": str(self.folder.parent)}
         environ.pop("XDG_CONFIG_HOME", None)
-        ended = run(["sh", "-c", 'exec ardour7-lua < "$0"', file], env=environ, limit=_LIMIT)
-        return ended.stdout + ended.stderr
+        for _ in range(_TRIES):
+            if script is _MAKE:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            ended = run(["sh", "-c", 'exec ardour7-lua < "$0"', file], env=environ, limit=_LIMIT)
+            said = ended.stdout + ended.stderr
+            if last in said or ended.returncode >= 0:
+                break
+        assert last in said, said
+        return said
 
 
 def embedded(folder: Path, path: Path, seconds: float) -> Session:
     """Make a session in a folder that does not exist yet, with a stereo file in place as its region."""
     folder.parent.mkdir(exist_ok=True)
     session = Session(folder, seconds)
-    said = session._do(_MAKE)
-    assert "made" in said, said
+    session._do(_MAKE, "made")
     file = folder / f"{folder.name}.ardour"
     text = file.read_text()
     assert '<Connection other="Master/' in text, "the track is not connected, and would be silent"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from musicfs.demo import Service
 from tests.clients.daw_audacity import audacity
-from tests.clients.desktop_session import ROOT, Desk, session
+from tests.clients.desktop_session import KDE, ROOT, Desk, session
 from tests.loopback import running
 from tests.mounted.mounting import Mount, attached, done
 
@@ -55,7 +55,7 @@ def show_library(desk: Desk, music: Path) -> Path:
     for song in sorted((music / "library").iterdir()):
         done(["ls", "-l", song])  # the demo composes the song now, which takes its time
     desk.write(desk.config / "dolphinrc", _DOLPHIN)
-    desk.environ |= {"XDG_CURRENT_DESKTOP": "KDE", "KDE_FULL_SESSION": "true"}
+    desk.environ |= KDE
     desk.start("dolphin", music / "library")
     window = desk.window("^library")
     desk.press(window, "F9")  # away with the list of places

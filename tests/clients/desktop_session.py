@@ -17,6 +17,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.bench.link import RATE, RTT
 from tests.clients.sound import Sound
@@ -27,6 +28,14 @@ from tests.mounted.mounting import run
 ROOT = Path(__file__).parents[2]
 READER = Path(__file__).with_name("desktop_reader.py")
 SYSTEM_PYTHON = "/usr/bin/python3"  # the one that Debian's python3-gi is for
+DESK = (
+    *("Xvfb", "xdotool", "xclip", "openbox", "dbus-daemon", "/usr/libexec/at-spi-bus-launcher"),
+    *("/usr/lib/*/girepository-1.0/Atspi-2.0.typelib", "/usr/lib/python3/dist-packages/gi/__init__.py"),
+)
+"""What a test that opens a session needs, and the reader of its words."""
+PATIENCE = 40.0  # seconds for what a busy desktop does in one; the slowest takes 5 on a quiet machine
+KDE = {"XDG_CURRENT_DESKTOP": "KDE", "KDE_FULL_SESSION": "true"}
+"""What has Dolphin believe that it is at home."""
 
 
 def pictures() -> Path:
@@ -50,6 +59,9 @@ class Desk(Desktop):
         super().open_screen()
         self.environ |= {"QT_QPA_PLATFORM": "xcb", "GDK_BACKEND": "x11", "LIBGL_ALWAYS_SOFTWARE": "1"}
         self.start("openbox")
+        self.xdo(
+            "mousemove", "0", "0"
+        )  # in the middle it would have things explained that are in the picture
 
     # Windows, keys -------------------------------------------------------------------------------------
 
@@ -82,6 +94,13 @@ class Desk(Desktop):
         """Type into what has the focus."""
         self.xdo("type", "--delay", "8", text)
 
+    def clip(self, kind: str, text: str) -> None:
+        """Put a text of a MIME type into the clipboard, as who copies a file does."""
+        place, words = self.home / "clipboard", ("xclip", "-selection", "clipboard", "-t", kind)
+        self.write(place, text)
+        self.start(*words, "-i", place)
+        eventually(lambda: self.run(*words, "-o").stdout.splitlines() == text.splitlines(), PATIENCE)
+
     def shape(self, window: str, width: int, height: int) -> None:
         """Put a window into the corner, `width` by `height` pixels large."""
         self.xdo("windowmove", window, "0", "0")
@@ -91,7 +110,7 @@ class Desk(Desktop):
 
     def listen(self) -> None:
         """Have programs tell the accessibility bus what they show. To be called before they start."""
-        del self.environ["NO_AT_BRIDGE"]
+        self.environ.pop("NO_AT_BRIDGE", None)
         self.environ |= {"GTK_MODULES": "gail:atk-bridge", "QT_LINUX_ACCESSIBILITY_ALWAYS_ON": "1"}
 
     def read(self) -> str:
@@ -100,7 +119,7 @@ class Desk(Desktop):
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 
-    def says(self, *words: str, limit: float = 40.0) -> None:
+    def says(self, *words: str, limit: float = PATIENCE) -> None:
         """Wait until all these words stand on the screen, whatever lines they are broken into."""
         seen = ""
 
@@ -116,16 +135,24 @@ class Desk(Desktop):
 
     def act(self, name: str) -> None:
         """Do what the button or menu entry of that name does."""
-        ended = self.run(SYSTEM_PYTHON, READER, name)
-        assert ended.returncode == 0, f"{ended.stderr}\non the screen:\n{self.read()}"
+        assert self.offers(name), f"{name} cannot be pressed; on the screen:\n{self.read()}"
+
+    def offers(self, name: str) -> bool:
+        """Do what the button of that name does, if there is one."""
+        return self.run(SYSTEM_PYTHON, READER, name).returncode == 0
 
     def shoot(self, name: str, window: str | None = None) -> Path:
         """Keep a picture of the screen, or of one window."""
         path = pictures() / f"{name}.png"
-        screen = {**os.environ, "DISPLAY": self.environ["DISPLAY"]}
-        shot = run(["import", "-window", window or "root", path], env=screen, limit=30)
+        grab = ("ffmpeg", "-v", "error", "-y", "-f", "x11grab", "-draw_mouse", "0")
+        shown = ("-window_id", window) if window else ()
+        shot = run([*grab, *shown, "-i", self.environ["DISPLAY"], "-frames:v", "1", path], limit=30)
         assert shot.returncode == 0, shot.stderr
         return path
+
+    def outbox(self) -> Path:
+        """Make an empty folder to copy into."""
+        return Path(self.run("mktemp", "--directory", self.home / "copies-XXXXXX").stdout.strip())
 
 
 @contextlib.contextmanager
@@ -149,6 +176,6 @@ def seated(sound: Sound, *, rtt: float = RTT, **settings: object) -> Iterator[tu
     """Set the stage of `tests/clients`, mounted for everybody, and sit somebody down before it."""
     with session() as desk:
         owned = {"allow_other": "true", "uid": desk.user.pw_uid, "gid": desk.user.pw_gid}
-        wanted: dict[str, object] = {"listing_ttl": 3600, **owned, **settings}
+        wanted: dict[str, Any] = {"listing_ttl": 3600, **owned, **settings}
         with stage(desk.place, sound, rtt=rtt, rate=RATE, **wanted) as scene:
             yield scene, desk

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.daw_audacity import Audacity, audacity
-from tests.clients.desktop_session import Desk, seated
+from tests.clients.desktop_session import DESK, Desk, seated
 from tests.clients.sound import SECONDS, Sound
 from tests.clients.stage import Stage, Twin
 from tests.clients.work import whole
 
-pytestmark = pytest.mark.needs("audacity", "Xvfb", "xdotool", "openbox", "dbus-daemon", "import")
+pytestmark = pytest.mark.needs("audacity", *DESK)
 
 Studio = tuple[Stage, Desk, Audacity]
 
@@ -39,7 +39,10 @@ def rendered(studio: Studio, *twins: Twin, here: bool) -> tuple[bytes, list[floa
     return out, ends
 
 
-@pytest.mark.parametrize("kind", ["wav", "mp3", "stem", "deflated"])
+LONG = [pytest.param(kind, marks=pytest.mark.long) for kind in ("mp3", "stem", "deflated")]
+
+
+@pytest.mark.parametrize("kind", ["wav", *LONG])
 def test_import(studio: Studio, kind: str) -> None:
     """A song or stem is as long, and renders to the same bytes, as its local copy; it comes once."""
     scene = studio[0]
@@ -56,6 +59,7 @@ def test_import(studio: Studio, kind: str) -> None:
         assert rendered(studio, twin, here=False)[0] == cold
 
 
+@pytest.mark.long
 def test_stems_side_by_side(studio: Studio) -> None:
     """All stems of a song as tracks mix to what the local copies mix to, and the archive comes once."""
     scene = studio[0]
@@ -71,6 +75,7 @@ def test_stems_side_by_side(studio: Studio) -> None:
     assert len(ends) == len(names)
 
 
+@pytest.mark.long
 def test_while_it_is_being_fetched(studio: Studio) -> None:
     """A song that another program has begun to read is imported whole, and still comes only once."""
     scene = studio[0]
@@ -85,6 +90,7 @@ def test_while_it_is_being_fetched(studio: Studio) -> None:
     assert cold == rendered(studio, twin, here=True)[0]
 
 
+@pytest.mark.long
 def test_without_a_network(studio: Studio) -> None:
     """A song that cannot be had is no empty track but a message that names it, within the deadline."""
     scene, desk, program = studio

@@ -7,15 +7,13 @@ import time
 import pytest
 
 from musicfs.demo import Service
-from tests.clients.desktop_session import session
+from tests.clients.desktop_session import DESK, session
 from tests.clients.desktop_thunar import Thunar
 from tests.indexers.desktop import eventually
 from tests.indexers.library import png
 from tests.mounted.mounting import mounted
 
-pytestmark = pytest.mark.needs(
-    "thunar", "ffmpegthumbnailer", "Xvfb", "xdotool", "openbox", "dbus-daemon", "gdbus", "import"
-)
+pytestmark = pytest.mark.needs("thunar", "ffmpegthumbnailer", "gdbus", *DESK)
 
 
 def test_a_cover_in_thunar() -> None:

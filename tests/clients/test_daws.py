@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.daw_ardour import RATE, embedded
-from tests.clients.desktop_session import Desk, seated
+from tests.clients.desktop_session import DESK, Desk, seated
 from tests.clients.sound import SECONDS, Sound
 from tests.clients.stage import Stage, stage
 from tests.clients.work import whole
@@ -26,6 +27,7 @@ _PROJECT = """<?xml version="1.0"?>
 <sampletco pos="0" len="{ticks}" src="{path}" muted="0"/>
 </track></trackcontainer></song></lmms-project>
 """
+_TRIES = 4  # LMMS: on a busy machine one rendering in six ended in its own "Segmentation fault"
 _TICKS = 96  # of LMMS in a second of 120 beats a minute
 
 
@@ -42,7 +44,11 @@ def lmms(path: Path, place: Path) -> bytes:
     project, out = place / "song.mmp", place / "song.wav"
     project.write_text(_PROJECT.format(path=path, ticks=int(SECONDS * _TICKS)))
     environ = {**os.environ, "HOME": str(place), "QT_QPA_PLATFORM": "offscreen"}
-    ended = run(["lmms", "--allowroot", "render", project, "-f", "wav", "-o", out], env=environ, limit=120)
+    words: list[str | Path] = ["lmms", "--allowroot", "render", project, "-f", "wav", "-o", out]
+    for _ in range(_TRIES):
+        ended = run(words, env=environ, limit=120)
+        if ended.returncode != -signal.SIGSEGV:
+            break
     assert ended.returncode == 0, ended.stderr
     return out.read_bytes()
 
@@ -78,6 +84,7 @@ def test_ardour_exports_in_place(studio: Stage, tmp_path: Path) -> None:
     assert cost.bytes == 0
 
 
+@pytest.mark.long
 @pytest.mark.needs("ardour7-lua")
 def test_ardour_plays_and_locates(studio: Stage, tmp_path: Path) -> None:
     """A cold region plays from the start and, after a locate, from its middle; not more than it comes."""
@@ -90,8 +97,9 @@ def test_ardour_plays_and_locates(studio: Stage, tmp_path: Path) -> None:
     assert cost.bytes <= whole(twin)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
-@pytest.mark.needs("ardour", "ardour7-lua", "Xvfb", "xdotool", "openbox", "dbus-daemon", "import")
+@pytest.mark.needs("ardour", "ardour7-lua", *DESK)
 def test_ardour_draws_peaks(sound: Sound) -> None:
     """Ardour's window makes the peaks it makes of a local copy, in the session's folder; the song comes once,
     and the mount ends in good order while Ardour holds the song open."""

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from musicfs.demo import Request, Response, Role
-from musicfs.demo.faults import black_hole, html, json_error
-from tests.clients.desktop_session import Desk, seated
+from musicfs.demo.faults import json_error
+from tests.clients.desktop_session import DESK, Desk, seated
 from tests.clients.desktop_thunar import Thunar
 from tests.clients.sound import Sound
 from tests.clients.stage import Stage, Twin
 from tests.clients.work import whole
 from tests.indexers.desktop import eventually
-from tests.mounted.failing import STRANGER
 from tests.mounted.mounting import run
 
-pytestmark = pytest.mark.needs("thunar", "Xvfb", "xdotool", "openbox", "dbus-daemon", "gdbus", "import")
+pytestmark = pytest.mark.needs("thunar", "gdbus", *DESK)
 
 Office = tuple[Stage, Desk, Thunar]
 
@@ -31,19 +28,6 @@ def office(sound: Sound) -> Iterator[Office]:
         yield scene, desk, Thunar(desk)
 
 
-@pytest.fixture(scope="module")
-def failing(sound: Sound) -> Iterator[Office]:
-    """Start Thunar once, before a mount that soon gives up and hosts that can be taken away."""
-    with seated(sound, rtt=0, deadline=3) as (scene, desk):
-        yield scene, desk, Thunar(desk)
-
-
-def outbox(desk: Desk) -> Path:
-    """Make an empty folder to copy into."""
-    made = desk.run("mktemp", "--directory", desk.home / "copies-XXXXXX")
-    return Path(made.stdout.strip())
-
-
 def same(copy: Path, twin: Twin) -> bool:
     """Say whether a copy of a folder holds what the local twin does."""
     return run(["diff", "-r", copy, twin.here]).returncode == 0
@@ -52,7 +36,7 @@ def same(copy: Path, twin: Twin) -> bool:
 def test_copy(office: Office) -> None:
     """A song's folder copied in Thunar is the local copy's twin, comes once, and is then here."""
     scene, desk, thunar = office
-    twin, cold, warm = scene.folder(), outbox(desk), outbox(desk)
+    twin, cold, warm = scene.folder(), desk.outbox(), desk.outbox()
     with scene.counted() as cost:
         thunar.copy(twin.there, cold)
         eventually(lambda: same(cold / twin.there.name, twin), 60)
@@ -62,6 +46,7 @@ def test_copy(office: Office) -> None:
         eventually(lambda: same(warm / twin.there.name, twin), 60)
 
 
+@pytest.mark.long
 def test_looking(office: Office) -> None:
     """A folder in Thunar, sorted by size, shows what its local copy shows, and fetches no song."""
     scene, desk, _ = office
@@ -90,6 +75,7 @@ def cells(office: Office, folder: Path, column: str | None = None) -> list[str]:
     return [line.removeprefix("table cell: ") for line in told]
 
 
+@pytest.mark.long
 def test_properties(office: Office) -> None:
     """The properties of a file give its exact size, once it was opened, and the words for a sound."""
     scene, desk, thunar = office
@@ -100,69 +86,34 @@ def test_properties(office: Office) -> None:
     desk.act("Close")
 
 
-def test_delete(office: Office) -> None:
-    """Deleting is refused in words that say why, and deletes nothing."""
-    scene, desk, thunar = office
-    twin = scene.wav()
-    thunar.delete(twin.there)
-    desk.says("permanently delete")
-    desk.act("Delete")
-    desk.says("Could not delete file", "Read-only file system")
-    desk.shoot("thunar-delete")
-    desk.act("Cancel")
-    assert twin.there.exists()
-
-
-def test_rename(office: Office) -> None:
-    """Renaming is refused in words that say why."""
-    scene, desk, thunar = office
-    twin = scene.wav()
-    thunar.rename(twin.there)
-    desk.says("Enter the new name")
-    desk.type("other")
-    desk.act("Rename")
-    desk.says("Failed to rename", "Read-only file system")
-    desk.shoot("thunar-rename")
-    desk.act("Close")
-    assert twin.there.exists()
-
-
-Answer = Callable[[Request], Response]
-
-SHOWN: dict[str, tuple[Answer, str]] = {
-    "EACCES": (json_error(403), "Permission denied"),
-    "EIO": (html(), "Input/output error"),
-    "ETIMEDOUT": (black_hole(), "Connection timed out"),
-    "EBUSY": (json_error(409), "Device or resource busy"),
+CHANGES = {
+    # What is asked, what is typed, what is pressed, and what is then said beside a last button.
+    "delete": (Thunar.delete, "permanently delete", "", "Delete", "Could not delete file", "Cancel"),
+    "rename": (Thunar.rename, "Enter the new name", "other", "Rename", "Failed to rename", "Close"),
 }
 
 
-@pytest.mark.parametrize("name", SHOWN)
-def test_a_failure(failing: Office, name: str) -> None:
-    """A song that cannot be had is named in Thunar's dialog with the reason, and leaves no file behind."""
-    scene, _, _ = failing
-    answer, words = SHOWN[name]
-    twin = scene.mp3()
-    scene.mount.expect(twin.ident)
-    scene.service.fail(answer, kind="mp3", path=twin.ident)
-    refused(failing, twin.there, name, words)
-    scene.service.clear()
-
-
-def refused(office: Office, path: Path, name: str, words: str, button: str = "Cancel") -> None:
-    """Copy a file that cannot be had, read why, and press a button."""
-    _, desk, thunar = office
-    out = outbox(desk)
-    thunar.copy(path, out)
-    desk.says(path.name, words)
-    desk.shoot(f"thunar-{name}")
+@pytest.mark.long
+@pytest.mark.parametrize("change", CHANGES)
+def test_changes(office: Office, change: str) -> None:
+    """Deleting and renaming are refused in words that say why, and change nothing."""
+    scene, desk, thunar = office
+    begin, asked, typed, button, said, last = CHANGES[change]
+    twin = scene.wav()
+    begin(thunar, twin.there)
+    desk.says(asked)
+    desk.type(typed)
     desk.act(button)
-    assert os.listdir(out) == []
+    desk.says(said, "Read-only file system")
+    desk.shoot(f"thunar-{change}")
+    desk.act(last)
+    assert twin.there.exists()
 
 
-def test_a_folder_that_cannot_be_had(failing: Office) -> None:
+@pytest.mark.long
+def test_a_folder_that_cannot_be_had(office: Office) -> None:
     """Stems that cannot be listed are a message that says why, and no empty folder."""
-    scene, desk, thunar = failing
+    scene, desk, thunar = office
     stems = scene.folder().there / "stems"
     scene.mount.expect("stems")
     scene.service.fail(json_error(403), kind="mint", form="stems")
@@ -173,10 +124,11 @@ def test_a_folder_that_cannot_be_had(failing: Office) -> None:
     scene.service.clear()
 
 
+@pytest.mark.long
 def test_the_network_goes_and_returns(office: Office) -> None:
     """With the network gone Thunar says so within the deadline, and its Retry copies the song afterwards."""
     scene, desk, thunar = office
-    twin, out = scene.wav(), outbox(desk)
+    twin, out = scene.wav(), desk.outbox()
     scene.mount.expect(twin.ident, "does not answer")
     with scene.pulled():
         thunar.copy(twin.there, out)
@@ -189,30 +141,3 @@ def test_the_network_goes_and_returns(office: Office) -> None:
         return run(["cmp", out / "song.wav", twin.here]).returncode == 0
 
     eventually(copied, 60)
-
-
-def test_no_route(failing: Office) -> None:
-    """With the byte server gone the dialog says so, and the copy goes on when it is back."""
-    scene, _, _ = failing
-    twin = scene.wav()
-    scene.mount.expect(twin.ident, "does not answer")
-    scene.mount.loop.stop(Role.CDN)
-    try:
-        refused(failing, twin.there, "EHOSTUNREACH", "No route to host")
-    finally:
-        scene.mount.loop.start(Role.CDN)
-
-
-def test_nothing_of_that_name(failing: Office) -> None:
-    """A song that was asked for by its id and is not there is said to be not there."""
-    path = failing[0].mount.path / "flowmusic" / f"{STRANGER}.mp3"
-    refused(failing, path, "ENOENT", "No such file or directory", "Close")
-
-
-def test_no_room(sound: Sound) -> None:
-    """A song that must be kept whole and fits nowhere is refused with the words for a full disk."""
-    with seated(sound, rtt=0, cache_size="1M") as (scene, desk):
-        twin = scene.mp3()
-        scene.mount.expect(twin.ident, "room", "full")
-        thunar = Thunar(desk)
-        refused((scene, desk, thunar), twin.there, "ENOSPC", "No space left on device", "Close")
