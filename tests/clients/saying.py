@@ -129,6 +129,11 @@ def words(column: int = 1) -> dict[str, str]:
     return {cells[0]: cells[column].strip("`") for cells in rows}
 
 
+def costs() -> dict[str, tuple[str, str]]:
+    """Read the table of bytes: for each row, what is said of a wav and of an m4a."""
+    return {cells[0]: (cells[1], cells[2]) for cells in _cells("What it costs") if len(cells) == 3}
+
+
 def dialogs() -> dict[str, dict[str, str]]:
     """Read the table of file managers: for each errno, what each of them says."""
     head, *rows = _cells("File managers")
