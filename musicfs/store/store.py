@@ -117,7 +117,12 @@ class Store:
         entry = self._room.find(maps.digest_of(key, version))
         if entry is None:
             return None
-        if not entry.load():
+        try:
+            believed = entry.load()
+        except StoreError as failure:  # The disk cannot give it; the network can.
+            LOG.warning("cannot read the map of %s: %s", key, failure)
+            return None
+        if not believed:
             entry.discard()
             return None
         return entry

@@ -85,6 +85,24 @@ def test_an_unreadable_map_drops_its_object(cache: Cache, junk: bytes) -> None:
     assert (store.used, cache.allocated()) == (0, 0)
 
 
+@pytest.mark.expected_log("WARNING .*cannot read the map of a")
+def test_a_map_that_the_disk_does_not_give_stops_nobody(cache: Cache) -> None:
+    """An object whose map cannot be read is not here, and the network has its bytes; it is here again when the
+    disk gives its map."""
+    cache.filled("a")
+    sick = cache.file(".map")
+    kept = sick.read_bytes()
+    store = cache.restart()
+    sick.unlink()
+    sick.mkdir()
+    assert store.find("a", 1) is None
+    sick.rmdir()
+    sick.write_bytes(kept)
+    found = store.find("a", 1)
+    assert found
+    assert all_of(found) == body("a", SIZE)
+
+
 def test_a_map_under_another_name_is_not_believed(cache: Cache) -> None:
     """A map that belongs to another key drops the object whose name it has."""
     cache.filled("a")
