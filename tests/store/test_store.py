@@ -87,8 +87,8 @@ def test_an_unreadable_map_drops_its_object(cache: Cache, junk: bytes) -> None:
 
 @pytest.mark.expected_log("WARNING .*cannot read the map of a")
 def test_a_map_that_the_disk_does_not_give_stops_nobody(cache: Cache) -> None:
-    """An object whose map cannot be read is not here, and the network has its bytes; it is here again when the
-    disk gives its map."""
+    """An object whose map cannot be read is not here, and the network has its bytes; here again when the disk
+    gives its map."""
     cache.filled("a")
     sick = cache.file(".map")
     kept = sick.read_bytes()
