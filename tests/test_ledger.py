@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -18,6 +19,7 @@ from tests.world import NOW, pattern
 
 KEY = Key("tempolor", "0123abcd", "wav")
 STEMS = Key("tempolor", "0123abcd", "stems")
+OTHER = Key("tempolor", "89abcdef", "wav")
 DAY = 86_400.0
 
 
@@ -156,19 +158,36 @@ async def test_a_clock_that_was_set_back_hides_nothing_for_ever(life: Life) -> N
 
 
 class SickState(State):
-    """A state database whose disk is sick."""
+    """A state database whose disk may be sick."""
 
-    async def save_files(self, files: dict[str, Known]) -> None:
-        """Refuse."""
-        raise StoreError("the disk is sick")
+    sick = True
+
+    async def _replace(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        if self.sick:
+            raise StoreError("the disk is sick")
+        await super()._replace(table, rows)
 
 
 @pytest.mark.expected_log("could not be written down")
 @pytest.mark.trio
-async def test_a_sick_disk_costs_a_question_and_nothing_more(tmp_path: Path) -> None:
-    """What cannot be written is said, and is known for this life all the same."""
+async def test_what_a_sick_disk_refuses_is_written_when_it_is_well(tmp_path: Path) -> None:
+    """What cannot be written is said, is known for this life all the same, and is written with what comes
+    next, which wins."""
     with SickState(tmp_path / "state") as state:
-        ledger = Ledger(state, Clock())
+        ledger, clock = Ledger(state, Clock()), Clock()
         ledger.note(KEY, Known(1, 5))
+        ledger.note(STEMS, Known(1, 7))
+        ledger.keep_directory(STEMS, 1, a_directory())
+        ledger.missed(OTHER)
         await ledger.flush()
         assert ledger.known(KEY) == Known(1, 5)
+        state.sick = False
+        ledger.note(KEY, Known(2, 6))
+        await ledger.flush()
+    with State(tmp_path / "state") as state:
+        ledger = Ledger(state, clock)
+        assert (ledger.known(KEY), ledger.known(STEMS)) == (Known(2, 6), Known(1, 7))
+        assert ledger.directory(STEMS) == (1, a_directory())
+        clock.now = NOW + DAY
+        ledger.missed(OTHER)
+        assert ledger.hidden(OTHER)
