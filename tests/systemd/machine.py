@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.mounted.mounting import STEP, until
+from tests.mounted.mounting import STEP, run, until
 
 ROOT = Path(__file__).parents[2]
 BOOT = Path(__file__).with_name("boot.sh")
@@ -54,20 +54,10 @@ class Machine:
         command: list[str | Path] = ["nsenter", "-t", str(self.pid), "-m", "-p", "-u", "-i", "-C"]
         if user is not None:
             command += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"]
-        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+        environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
         if session:
             environ |= {"XDG_RUNTIME_DIR": f"/run/user/{user}", "HOME": f"/home/{user}"}
-        return subprocess.run(
-            [*command, *words],
-            env=environ,
-            cwd="/",
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=limit,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        return run([*command, *words], env=environ, limit=limit, cwd=Path("/"))
 
     def done(self, *words: str | Path, user: int | None = None, session: bool = False) -> str:
         """Run a command that has to succeed, and give what it printed."""
