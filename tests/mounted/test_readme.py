@@ -60,7 +60,8 @@ def test_the_session_is_what_a_terminal_shows(demo: Demo, tmp_path: Path) -> Non
     script = 'exec 2>&1\nls() { command ls -C --color=always --quoting-style=shell-escape "$@"; }\n'
     for command, _ in commands:
         script += "printf '\\1\\n'\n" + command.replace("/tmp/", f"{tmp_path}/") + "\n"
-    shown = run(["bash", "-c", script], env={**demo.environ, "COLUMNS": "200"}, limit=100).stdout
+    terminal = {"TERM": "xterm", "COLUMNS": "200"}
+    shown = run(["bash", "-c", script], env={**demo.environ, **terminal}, limit=100).stdout
     # Colours, and the progress that a terminal shows as a bar and takes away, are not on the page.
     plain = re.sub(r"\x1b\[[0-9;]*[mK]|^warming: .*\n", "", shown, flags=re.M)
     said = [" ".join(one.split()) for one in plain.split("\1\n")[1:]]
