@@ -15,16 +15,20 @@ import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
+from math import inf
 
 import httpcore
 import httpx
 import trio
+from cachetools import LRUCache
 
 from musicfs.errors import Misbehaved, Rejected, Unreachable
 from musicfs.wire import allocator, received
 from musicfs.wire.doors import LOOPBACK
 from musicfs.wire.sockets import Plain, within
 
+_DEAF = 2.5  # seconds until a host's next address is tried: a first knock that was lost is repeated after one
+_HOSTS = 64  # hosts whose address is remembered
 _KEEP_ALIVE = 75.0  # seconds; the 5 s default costs a handshake per seek (fuse-trio-httpx.md §4.2)
 
 
@@ -33,6 +37,8 @@ class Network(httpcore.AsyncNetworkBackend):
 
     def __init__(self, inside: Iterable[str]) -> None:
         self._inside = frozenset(inside)
+        self._answered: LRUCache[str, str] = LRUCache(_HOSTS)
+        """Which address of a host took the last connection."""
 
     async def connect_tcp(
         self,
@@ -42,7 +48,7 @@ class Network(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[object] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Resolve, look at the addresses, connect to the first that answers.
+        """Resolve, look at the addresses, connect to the first that answers, that of last time before all.
 
         Raises:
             Unreachable: the name has no address, or none answers.
@@ -50,13 +56,20 @@ class Network(httpcore.AsyncNetworkBackend):
             TooSlow: beyond `timeout` seconds.
         """
         with within(timeout, "no connection in time", Unreachable):
-            failure: OSError | None = None
-            for address in await self._resolve(host, port):
-                try:
-                    return Plain(await trio.open_tcp_stream(address, port))
-                except OSError as failed:
-                    failure = failed
-            raise failure or OSError("the name has no address")
+            addresses = await self._resolve(host, port)
+            addresses.sort(key=lambda address: address != self._answered.get(host))
+            failure = OSError("the name has no address")
+            for left in range(len(addresses), 0, -1):
+                address = addresses[-left]
+                with trio.move_on_after(inf if left == 1 else min(_DEAF, (timeout or inf) / 2)):
+                    try:
+                        stream = await trio.open_tcp_stream(address, port)
+                    except OSError as failed:
+                        failure = failed
+                    else:
+                        self._answered[host] = address
+                        return Plain(stream)
+            raise failure
 
     async def connect_unix_socket(self, *args: object, **kwargs: object) -> httpcore.AsyncNetworkStream:
         """Refuse: no service lives there."""

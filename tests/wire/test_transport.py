@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +21,7 @@ from musicfs.errors import Misbehaved, Rejected, TooSlow, Unreachable, UpstreamE
 from musicfs.model import Locator, Request
 from musicfs.wire import Doors, Wire
 from musicfs.wire.doors import origin_of
-from musicfs.wire.transport import public
+from musicfs.wire.transport import Network, public
 from tests.loopback import Loopback, serving
 from tests.wire.test_talk import asking
 from tests.world import API, LOOSE_ENDS, NOW, TOKEN, Bucket, Fixed, Scripted, ok
@@ -319,6 +321,57 @@ async def test_a_cut_connection_is_gone_on_with(clean: bool) -> None:
         assert asked[1] is not None
         assert asked[1].startswith("bytes=")
         assert asked[1] != asked[0]
+
+
+class Names(trio.abc.HostnameResolver):
+    """A resolver that knows one name's addresses, in this order."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+
+    async def getaddrinfo(self, host: object, port: object, *rest: object) -> list[Any]:
+        """Give them."""
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in self.addresses]
+
+    async def getnameinfo(self, sockaddr: object, flags: int) -> tuple[str, str]:
+        """Nobody asks."""
+        raise AssertionError
+
+
+@contextmanager
+def deaf(address: str, port: int) -> Iterator[None]:
+    """Have an address take no connection and refuse none, as a route into nowhere does."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(0)
+        for _ in range(4):  # Its queue is full, so the kernel drops what more knocks.
+            knocking = stack.enter_context(socket.socket())
+            knocking.setblocking(False)
+            knocking.connect_ex((address, port))
+        yield
+
+
+@pytest.mark.trio
+async def test_an_address_that_leads_nowhere_is_passed_over(autojump_clock: trio.testing.MockClock) -> None:
+    """Where the first of a name's addresses is deaf (IPv6 over a broken tunnel), the next one is tried in
+    time, and the one that answered comes first from then on."""
+    with socket.create_server(("127.0.0.1", 0)) as alive:
+        port = alive.getsockname()[1]
+        names, network = Names("127.0.0.2", "127.0.0.1"), Network({"song.example.net"})
+        trio.socket.set_custom_hostname_resolver(names)
+        with deaf("127.0.0.2", port):
+            for seconds in (5.0, 0.0):
+                began = trio.current_time()
+                stream = await network.connect_tcp("song.example.net", port, timeout=10.0)
+                assert trio.current_time() - began <= seconds
+                await stream.aclose()
+            names.addresses = ("127.0.0.2",)
+            began = trio.current_time()
+            with pytest.raises(TooSlow):
+                await network.connect_tcp("song.example.net", port, timeout=10.0)
+            assert trio.current_time() - began == pytest.approx(10.0)
 
 
 @pytest.mark.trio
