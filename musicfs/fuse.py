@@ -36,8 +36,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _BLOCK = 512  # bytes a unit of st_blocks has, by POSIX
 _STATFS = 4096  # bytes a unit of statfs has here
-_GONE = (errno.EINVAL, errno.ENODEV, errno.ENOTCONN)
-"""What a name that is to be let go of meets: no session any more (libfuse), no connection (the kernel)."""
+_GONE = (errno.EINVAL, errno.EBADF, errno.ENODEV, errno.ENOTCONN)
+"""What a name that is to be let go of meets: no session any more, or one that is being ended (libfuse), no
+connection (the kernel)."""
 TASKS = 1000  # handlers at a time: 180 waiting ones cost 1.3 MB, 99 (the default) can be held up by a desktop
 
 

@@ -15,7 +15,10 @@ from musicfs.errors import StoreFull
 
 @pytest.mark.parametrize(
     ("number", "said"),
-    [(errno.EINVAL, False), (errno.ENODEV, False), (errno.ENOTCONN, False), (errno.EIO, True)],
+    [
+        *((errno.EINVAL, False), (errno.EBADF, False), (errno.ENODEV, False), (errno.ENOTCONN, False)),
+        (errno.EIO, True),
+    ],
 )
 def test_a_mount_that_has_gone_is_no_news(number: int, said: bool) -> None:
     """A name that was still to be let go of when the mount was taken away is not an error in the log."""
