@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.bench.link import RATE, RTT
 from tests.clients.sound import Sound
 from tests.clients.stage import Stage, stage
@@ -36,6 +38,8 @@ DESK = (
 PATIENCE = 40.0  # seconds for what a busy desktop does in one; the slowest takes 5 on a quiet machine
 KDE = {"XDG_CURRENT_DESKTOP": "KDE", "KDE_FULL_SESSION": "true"}
 """What has Dolphin believe that it is at home."""
+SLOW = pytest.mark.timeout(300)
+"""A desktop's first start on a busy machine takes a minute, and a test's time counts from there."""
 
 
 def pictures() -> Path:
@@ -69,7 +73,7 @@ class Desk(Desktop):
         """Give the visible windows whose title fits a regular expression."""
         return self.run("xdotool", "search", "--onlyvisible", "--name", title).stdout.split()
 
-    def window(self, title: str, limit: float = 30.0) -> str:
+    def window(self, title: str, limit: float = PATIENCE) -> str:
         """Wait for a window, and give it."""
         found: list[str] = []
 

@@ -21,8 +21,8 @@ class Thunar:
         self._desk = desk
         desk.listen()
         desk.start("thunar", "--daemon")
-        owned = ("gdbus", "wait", "--session", "--timeout", "30", _NAME)
-        assert desk.run(*owned).returncode == 0, "Thunar does not come to the bus"
+        owned = ("gdbus", "wait", "--session", "--timeout", "60", _NAME)
+        assert desk.run(*owned, limit=70).returncode == 0, "Thunar does not come to the bus"
 
     def copy(self, source: Path, folder: Path) -> None:
         """Copy a file or folder into a folder."""

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.daw_audacity import Audacity, audacity
-from tests.clients.desktop_session import DESK, Desk, seated
+from tests.clients.desktop_session import DESK, SLOW, Desk, seated
 from tests.clients.sound import SECONDS, Sound
 from tests.clients.stage import Stage, Twin
 from tests.clients.work import whole
 
-pytestmark = pytest.mark.needs("audacity", *DESK)
+pytestmark = [pytest.mark.needs("audacity", *DESK), SLOW]
 
 Studio = tuple[Stage, Desk, Audacity]
 

@@ -7,13 +7,15 @@ import time
 import pytest
 
 from musicfs.demo import Service
-from tests.clients.desktop_session import DESK, session
+from tests.clients.desktop_session import DESK, SLOW, session
 from tests.clients.desktop_thunar import Thunar
 from tests.indexers.desktop import eventually
 from tests.indexers.library import png
 from tests.mounted.mounting import mounted
 
-pytestmark = pytest.mark.needs("thunar", "ffmpegthumbnailer", "gdbus", *DESK)
+_TUMBLER = "org.freedesktop.thumbnails.Thumbnailer1"
+
+pytestmark = [pytest.mark.needs("thunar", "ffmpegthumbnailer", "gdbus", *DESK), SLOW]
 
 
 def test_a_cover_in_thunar() -> None:
@@ -25,6 +27,9 @@ def test_a_cover_in_thunar() -> None:
         with mounted(service, desk.place, allow_other="true", uid=uid, gid=gid) as mount:
             mount.listed("library")
             service.reset_counts()
+            # At its first start it looks at all plugins of GStreamer; Thunar waits 25 seconds for it at most.
+            ready = ("gdbus", "wait", "--session", "--timeout", "90", "--activate", _TUMBLER, _TUMBLER)
+            assert desk.run(*ready, limit=100).returncode == 0
             thunar = Thunar(desk)
             thunar.show(mount.path / "library" / "Red")
             eventually(lambda: desk.thumbnails == 1, 60)

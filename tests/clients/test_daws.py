@@ -1,4 +1,5 @@
-"""Ardour and LMMS on the mount: files used in place, played and rendered as from a local disk."""
+"""Ardour and LMMS on the mount: files used in place, played and rendered as from a local disk; and what DAWs
+say of a song that cannot be had."""
 
 from __future__ import annotations
 
@@ -11,12 +12,16 @@ from pathlib import Path
 import pytest
 
 from tests.clients.daw_ardour import RATE, embedded
-from tests.clients.desktop_session import DESK, Desk, seated
+from tests.clients.daw_audacity import audacity
+from tests.clients.desktop_session import DESK, PATIENCE, SLOW, Desk, seated
 from tests.clients.sound import SECONDS, Sound
 from tests.clients.stage import Stage, stage
 from tests.clients.work import whole
+from tests.clients.wrong import ERRNOS, SETTINGS, wrong
 from tests.indexers.desktop import eventually
 from tests.mounted.mounting import run
+
+pytestmark = SLOW
 
 _PROJECT = """<?xml version="1.0"?>
 <!DOCTYPE lmms-project>
@@ -98,7 +103,6 @@ def test_ardour_plays_and_locates(studio: Stage, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
 @pytest.mark.needs("ardour", "ardour7-lua", *DESK)
 def test_ardour_draws_peaks(sound: Sound) -> None:
     """Ardour's window makes the peaks it makes of a local copy, in the session's folder; the song comes once,
@@ -122,3 +126,39 @@ def holders(desk: Desk, path: Path) -> int:
     """Count the session's open descriptors of a file."""
     found = desk.run("sh", "-c", f"ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c -- '-> {path}$'")
     return int(found.stdout)
+
+
+@pytest.mark.long
+@pytest.mark.needs("audacity", *DESK)
+def test_what_audacity_says(sound: Sound) -> None:
+    """Audacity says the same of every song that cannot be opened, and makes no track of it; of one that
+    changes while it comes it makes a shorter one, and says nothing."""
+    with seated(sound, **SETTINGS) as (scene, desk):
+        desk.listen()
+        with audacity(desk) as program:
+            for errno in ERRNOS:
+                with wrong(scene, errno) as path:
+                    program.begin(f'Import2: Filename="{path}"')
+                    if errno == "ESTALE":
+                        program.answer()
+                        assert 0 < program.tracks()[0]["end"] < SECONDS - 1
+                    else:
+                        window = desk.window("^Error Importing$", PATIENCE)
+                        if errno != "ENOENT":  # of that it says “File not found”, in pieces
+                            desk.says("Audacity did not recognize the type of the file")
+                        desk.shoot(f"audacity-{errno}")
+                        desk.press(window, "Return")
+                        assert program.answer()[1] == "Failed!"
+                        assert program.tracks() == []
+                    program.clear()
+
+
+@pytest.mark.long
+@pytest.mark.needs("ardour7-lua")
+@pytest.mark.parametrize("errno", ["EACCES", "ETIMEDOUT"])
+def test_what_ardour_says(sound: Sound, tmp_path: Path, errno: str) -> None:
+    """Ardour names a song in place that cannot be opened, and opens no session without it."""
+    with stage(tmp_path, sound, listing_ttl=3600, **SETTINGS) as scene, wrong(scene, errno) as path:
+        session = embedded(tmp_path / "session" / "one", path, SECONDS)
+        with pytest.raises(AssertionError, match=f'cannot open file "{path}" for reading'):
+            session.export(tmp_path / "out")

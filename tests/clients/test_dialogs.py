@@ -11,18 +11,16 @@ from pathlib import Path
 import pytest
 
 from musicfs.demo import content
-from tests.clients.daw_ardour import embedded
-from tests.clients.daw_audacity import audacity
 from tests.clients.desktop_pasting import ADAPTOR, Pasting
-from tests.clients.desktop_session import DESK, KDE, PATIENCE, Desk, seated
+from tests.clients.desktop_session import DESK, KDE, PATIENCE, SLOW, Desk, seated
 from tests.clients.desktop_thunar import Thunar
 from tests.clients.saying import dialogs, words
-from tests.clients.sound import SECONDS, Sound
-from tests.clients.stage import Stage, stage
+from tests.clients.sound import Sound
+from tests.clients.stage import Stage
 from tests.clients.wrong import ANEW, ERRNOS, SETTINGS, wrong
 from tests.indexers.desktop import eventually
 
-pytestmark = pytest.mark.needs(*DESK)
+pytestmark = [pytest.mark.needs(*DESK), SLOW]
 
 LONG = pytest.mark.long
 SHORT = ("EACCES", "ESTALE")
@@ -114,41 +112,3 @@ def test_what_a_person_reads(counter: Counter, errno: str) -> None:
     eventually(lambda: os.listdir(counter.out) == left, PATIENCE)
     for name in left:
         (counter.out / name).unlink()
-
-
-@pytest.mark.long
-@pytest.mark.timeout(300)
-@pytest.mark.needs("audacity")
-def test_what_audacity_says(sound: Sound) -> None:
-    """Audacity says the same of every song that cannot be opened, and makes no track of it; of one that
-    changes while it comes it makes a shorter one, and says nothing."""
-    with seated(sound, **SETTINGS) as (scene, desk):
-        desk.listen()
-        with audacity(desk) as program:
-            for errno in ERRNOS:
-                with wrong(scene, errno) as path:
-                    program.begin(f'Import2: Filename="{path}"')
-                    if errno == "ESTALE":
-                        program.answer()
-                        assert 0 < program.tracks()[0]["end"] < SECONDS - 1
-                    else:
-                        window = desk.window("^Error Importing$", PATIENCE)
-                        desk.says(
-                            "File" if errno == "ENOENT" else "Audacity did not recognize the type of the file"
-                        )
-                        desk.shoot(f"audacity-{errno}")
-                        desk.press(window, "Return")
-                        assert program.answer()[1] == "Failed!"
-                        assert program.tracks() == []
-                    program.clear()
-
-
-@pytest.mark.long
-@pytest.mark.needs("ardour7-lua")
-@pytest.mark.parametrize("errno", ["EACCES", "ETIMEDOUT"])
-def test_what_ardour_says(sound: Sound, tmp_path: Path, errno: str) -> None:
-    """Ardour names a song in place that cannot be opened, and opens no session without it."""
-    with stage(tmp_path, sound, listing_ttl=3600, **SETTINGS) as scene, wrong(scene, errno) as path:
-        session = embedded(tmp_path / "session" / "one", path, SECONDS)
-        with pytest.raises(AssertionError, match=f'cannot open file "{path}" for reading'):
-            session.export(tmp_path / "out")

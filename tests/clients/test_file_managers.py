@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from musicfs.demo.faults import json_error
-from tests.clients.desktop_session import DESK, Desk, seated
+from tests.clients.desktop_session import DESK, SLOW, Desk, seated
 from tests.clients.desktop_thunar import Thunar
 from tests.clients.sound import Sound
 from tests.clients.stage import Stage, Twin
@@ -16,7 +16,7 @@ from tests.clients.work import whole
 from tests.indexers.desktop import eventually
 from tests.mounted.mounting import run
 
-pytestmark = pytest.mark.needs("thunar", "gdbus", *DESK)
+pytestmark = [pytest.mark.needs("thunar", "gdbus", *DESK), SLOW]
 
 Office = tuple[Stage, Desk, Thunar]
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.clients.desktop_pasting import ADAPTOR, opened, pasted
-from tests.clients.desktop_session import DESK, KDE, Desk, seated
+from tests.clients.desktop_session import DESK, KDE, SLOW, Desk, seated
 from tests.clients.sound import Sound
 from tests.clients.stage import Stage, Twin
 from tests.clients.work import whole
 from tests.indexers.desktop import eventually
 from tests.mounted.mounting import run
 
-pytestmark = pytest.mark.needs(*DESK)
+pytestmark = [pytest.mark.needs(*DESK), SLOW]
 
 Room = tuple[Stage, Desk]
 
