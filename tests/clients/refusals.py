@@ -58,11 +58,11 @@ REFUSALS: Mapping[str, Mapping[str, Refusal]] = {
         "cover": Refusal(throttled(), Role.BUCKET),
     },
     "EIO": {
-        "mp3": Refusal(json_error(500), kind="mp3"),
+        "mp3": Refusal(json_error(418), kind="mp3"),
         "m4a": Refusal(xml_error(404, "NoSuchKey"), Role.BUCKET),
-        "wav": Refusal(html(), Role.CDN),
-        "stem": Refusal(xml_error(500, "InternalError"), Role.CDN),
-        "inflated": Refusal(html(), Role.CDN),
+        "wav": Refusal(xml_error(400, "InvalidRequest"), Role.CDN),
+        "stem": Refusal(xml_error(400, "InvalidRequest"), Role.CDN),
+        "inflated": Refusal(xml_error(400, "InvalidRequest"), Role.CDN),
         "cover": Refusal(html(), Role.BUCKET),
     },
 }
