@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from trio.testing import wait_all_tasks_blocked
+import trio
+from trio.testing import MockClock
 
 from musicfs.core.tree import File
 from musicfs.demo import Member, Service, archive_of, wav_of
@@ -87,13 +88,15 @@ async def test_what_is_not_there_is_told(stocked: House, path: str, failure: typ
 
 
 @pytest.mark.expected_log("ddddeeeeffff:stems: the service says this is not ours")
-async def test_what_cannot_be_listed_is_told_and_the_rest_goes_on(stocked: House, service: Service) -> None:
+async def test_what_cannot_be_listed_is_told_and_the_rest_goes_on(
+    stocked: House, service: Service, autojump_clock: MockClock
+) -> None:
     """One job's archive is refused: its stems/ has a failure, every other file is there."""
     await found(stocked, "tempolor")
     service.knobs.stems_refusal = 403
     service.add_job("100", "Neap", item="ddddeeeeffff")
     await found(stocked, "tempolor")
-    await wait_all_tasks_blocked()  # The refresh behind that look.
+    await trio.sleep(1)  # The refresh behind that look.
     told = await found(stocked, "tempolor")
     failed = {name for name, one in told.items() if isinstance(one, MusicfsError)}
     assert failed == {"tempolor/ddddeeeeffff/stems"}
