@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.desktop_pasting import ADAPTOR
+from tests.clients.desktop_pasting import GTK2
 from tests.clients.desktop_session import DESK
 from tests.clients.sound import Sound, made
 from tests.clients.stage import Stage, stage
@@ -28,7 +28,7 @@ EVERYTHING = os.environ.get("MUSICFS_CLIENTS") == "all"
 ORDINARY = {
     *("sh", "ls", "find", "du", "cp", "mv", "tar", "cat", "head", "tail", "dd", "sha256sum", "python3"),
     *("ffmpeg", "ffprobe", "rsync", "smbd", "smbclient"),
-    *(*DESK, "thunar", "gdbus", "pcmanfm", ADAPTOR, "audacity", "ardour7-lua"),
+    *(*DESK, "thunar", "gdbus", "pcmanfm", *GTK2, "audacity", "ardour7-lua"),
 }
 """What every Debian has, scripts/setup installs, or CI (`scripts/setup --desktop`)."""
 

@@ -16,12 +16,9 @@ from tests.clients.desktop_session import Desk
 from tests.indexers.desktop import eventually
 from tests.mounted.mounting import STEP, until
 
-ADAPTOR = (
-    "/usr/lib/*/gtk-2.0/modules/libatk-bridge.so"  # without it nobody can read PCManFM, which is of GTK 2
-)
-_LOST = (
-    15.0  # seconds until Ctrl+V counts as lost: pressed twice too early it would ask about the copy itself
-)
+GTK2 = ("/usr/lib/*/gtk-2.0/modules/libatk-bridge.so", "/usr/lib/*/gtk-2.0/modules/libgail.so")
+"""Without these nobody can read PCManFM, which is of GTK 2."""
+_LOST = 15.0  # seconds until Ctrl+V is pressed again: twice too early, and it would ask about the copy itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from musicfs.demo import content
-from tests.clients.desktop_pasting import ADAPTOR, Pasting
+from tests.clients.desktop_pasting import GTK2, Pasting
 from tests.clients.desktop_session import DESK, KDE, PATIENCE, SLOW, Desk, seated
 from tests.clients.desktop_thunar import Thunar
 from tests.clients.saying import dialogs, words
@@ -40,7 +40,7 @@ class Counter:
 
 MANAGERS = [
     pytest.param("Thunar", marks=pytest.mark.needs("thunar", "gdbus")),
-    pytest.param("PCManFM", marks=pytest.mark.needs("pcmanfm", ADAPTOR)),
+    pytest.param("PCManFM", marks=pytest.mark.needs("pcmanfm", *GTK2)),
     pytest.param("Dolphin", marks=pytest.mark.needs("dolphin")),
 ]
 

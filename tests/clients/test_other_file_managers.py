@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.desktop_pasting import ADAPTOR, opened, pasted
+from tests.clients.desktop_pasting import GTK2, opened, pasted
 from tests.clients.desktop_session import DESK, KDE, SLOW, Desk, seated
 from tests.clients.sound import Sound
 from tests.clients.stage import Stage, Twin
@@ -52,7 +52,7 @@ def same(folder: Path, twin: Twin) -> bool:
     return run(["diff", "-r", folder, twin.here]).returncode == 0
 
 
-@pytest.mark.needs("pcmanfm", ADAPTOR)
+@pytest.mark.needs("pcmanfm", *GTK2)
 def test_pcmanfm(room: Room) -> None:
     """PCManFM copies a song's folder exactly, says that there is no wastebasket, and why it cannot delete."""
     scene, desk = room
