@@ -109,18 +109,13 @@ class Gate:
     async def turn(self, kind: str, until: float) -> AsyncIterator[None]:
         """Wait for a free connection (and for the end of a quiet time), at most until `until`."""
         borrower = object()  # not the task: one task may hold several connections
-        limiters = (self._makers, self.limiter) if kind == _MADE else (self.limiter,)
         probe = False
         with ExitStack() as held:
             with trio.move_on_at(until) as waiting:
-                while True:
-                    await trio.sleep_until(self._quiet.get(kind, 0.0))
-                    for limiter in limiters:
-                        await limiter.acquire_on_behalf_of(borrower)
-                        held.callback(limiter.release_on_behalf_of, borrower)
-                    if not self._clock() < self._quiet.get(kind, 0.0) <= until:
-                        break
-                    held.close()  # While this one waited, the host asked for quiet: others may go first.
+                await trio.sleep_until(self._quiet.get(kind, 0.0))
+                for limiter in (self._makers, self.limiter) if kind == _MADE else (self.limiter,):
+                    await limiter.acquire_on_behalf_of(borrower)
+                    held.callback(limiter.release_on_behalf_of, borrower)
             if waiting.cancelled_caught:
                 raise TooSlow("no connection became free in time")
             try:
