@@ -23,6 +23,7 @@ FLOORS = {
     "demo": 2,
     "operations": 2,
     "slab": 2,
+    "allocator": 2,
     "orders": 2,
     "store": 3,
     "state": 3,

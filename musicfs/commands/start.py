@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from musicfs import config, host
+from musicfs import allocator, config, host
 from musicfs.commands import logs, options
 from musicfs.errors import ConfigError
 from musicfs.orders import Orders
@@ -53,6 +53,7 @@ def serve(orders: Orders) -> int:
     """Mount and serve until unmounted; the exit code."""
     # Nothing that is loaded now is garbage: to look through it again and again takes a tenth of the start.
     gc.disable()
+    allocator.advise()
     from musicfs.state import State
     from musicfs.store import Store
 

@@ -23,7 +23,7 @@ import trio
 from cachetools import LRUCache
 
 from musicfs.errors import Misbehaved, Rejected, Unreachable
-from musicfs.wire import allocator, received
+from musicfs.wire import received
 from musicfs.wire.doors import LOOPBACK
 from musicfs.wire.sockets import Plain, within
 
@@ -181,7 +181,6 @@ def real_network(api_url: str, media_url: str, ca_file: str | None, proxy: str |
     itself lives on loopback, so may the byte servers it names (a test service, a gateway). A proxy resolves
     names itself: then it is the proxy that decides which addresses can be reached.
     """
-    allocator.keep_freed()
     tls = ssl.create_default_context(cafile=ca_file)
     inside = {httpx.URL(api_url).host, httpx.URL(media_url).host}
     if httpx.URL(api_url).host in LOOPBACK:

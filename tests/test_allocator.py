@@ -1,4 +1,4 @@
-"""The allocator keeps what a download frees: page faults as the kernel counts them, in a process apart."""
+"""The allocator does as it was told: page faults and places of memory, in a process apart."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 ROUNDS = 100
 RECEIVES = """
 import resource, sys
-from musicfs.wire.allocator import keep_freed
+from musicfs.allocator import advise
 if sys.argv[1] == "keep":
-    assert keep_freed()
-    assert keep_freed()
+    assert advise()
+    assert advise()
 def rounds(count):
     for _ in range(count):
         [bytes(262_144) for _ in range(3)]
@@ -23,8 +23,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 LARGE = """
 import ctypes
-from musicfs.wire.allocator import keep_freed
-assert keep_freed()
+from musicfs.allocator import advise
+assert advise()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.sbrk.restype, libc.sbrk.argtypes = ctypes.c_void_p, [ctypes.c_ssize_t]
@@ -32,11 +32,31 @@ libc.sbrk.restype, libc.sbrk.argtypes = ctypes.c_void_p, [ctypes.c_ssize_t]
 print(sum(libc.malloc(1_052_672) < libc.sbrk(0) for _ in range(20)))
 """
 
+THREAD = """
+import ctypes, sys, threading
+from musicfs.allocator import advise
+if sys.argv[1] == "advise":
+    assert advise()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.sbrk.restype, libc.sbrk.argtypes = ctypes.c_void_p, [ctypes.c_ssize_t]
+places = []
+thread = threading.Thread(target=lambda: places.extend(libc.malloc(100_000) for _ in range(20)))
+thread.start()
+thread.join()
+print(sum(place < libc.sbrk(0) for place in places))
+"""
+
+
+def printed(program: str, *words: str) -> int:
+    """Give the number that a program prints."""
+    command = [sys.executable, "-c", program, *words]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout)
+
 
 def faults(how: str) -> int:
     """Count the page faults of taking and freeing three receives a hundred times."""
-    words = [sys.executable, "-c", RECEIVES, how, str(ROUNDS)]
-    return int(subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout)
+    return printed(RECEIVES, how, str(ROUNDS))
 
 
 def test_memory_that_was_freed_is_taken_again_without_page_faults() -> None:
@@ -48,6 +68,10 @@ def test_memory_that_was_freed_is_taken_again_without_page_faults() -> None:
 
 def test_what_a_waiting_request_takes_is_not_of_the_heap() -> None:
     """pyfuse3's megabyte for each request is the kernel's, so that of it only what is written to counts."""
-    words = [sys.executable, "-c", LARGE]
-    ended = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60)
-    assert int(ended.stdout) == 0
+    assert printed(LARGE) == 0
+
+
+def test_a_thread_has_no_heap_of_its_own() -> None:
+    """What a thread takes lies in the one heap; untold, elsewhere."""
+    assert printed(THREAD, "advise") == 20
+    assert printed(THREAD, "leave") == 0
