@@ -38,7 +38,7 @@ from musicfs.core.inodes import ROOT
 from musicfs.core.zipdir import Directory
 from musicfs.demo import Role, Service
 from musicfs.demo.values import Pause, Request, whole
-from musicfs.errors import Misbehaved, MusicfsError, TooSlow
+from musicfs.errors import Misbehaved, MusicfsError, TooSlow, UpstreamError
 from musicfs.filesystem import Attributes, Filesystem
 from musicfs.ledger import Ledger
 from musicfs.model import Conversation, Form, Key, Known, Locator, Reply, Song, SongRow, Span
@@ -218,6 +218,7 @@ class Bucket:
         self.heads: list[Head] = []
         self.got = bytearray()
         self.ended = False
+        self.setbacks: list[UpstreamError] = []
 
     def begin(self, head: Head) -> None:
         """Accept any head."""
@@ -231,6 +232,10 @@ class Bucket:
         self.got += data
         self.at += len(data)
         return self.stop is None or self.at < self.stop
+
+    def faltered(self, failure: UpstreamError) -> None:
+        """Keep it."""
+        self.setbacks.append(failure)
 
     def end(self) -> None:
         """Accept the end, unless bytes are missing."""
@@ -466,6 +471,7 @@ class Stage:
                 if not broken.temporary:
                     raise
                 last = broken
+                sink.faltered(broken)
                 await trio.sleep(0.25)
         raise last
 

@@ -23,7 +23,7 @@ from musicfs.content.progress import Progress
 from musicfs.core.readahead import Cursors
 from musicfs.core.spans import BLOCK
 from musicfs.core.streams import Streams
-from musicfs.errors import MusicfsError
+from musicfs.errors import MusicfsError, TooSlow
 from musicfs.model import Span
 from musicfs.slab import Slab
 
@@ -97,8 +97,8 @@ class Blob:
         self.checked_until = 0.0
         """Until when an `open` need not ask again, on trio's clock."""
         self.trouble: Trouble | None = None
-        self.late_until = 0.0
-        """Until when an `open` with a deadline is told that one has just waited in vain, on trio's clock."""
+        self.late: Trouble | None = None
+        """What an `open` with a deadline is told at once, because one has just waited in vain."""
         self.last_failure: MusicfsError | None = None
         """For `musicfs why`; kept until something succeeds."""
         self.failed_at = 0.0
@@ -137,12 +137,15 @@ class Blob:
         """Have a failure answer for the next who ask, for a second."""
         self.trouble = Trouble(failure, now + _FAILED)
 
-    def late(self, now: float) -> None:
+    def waited_in_vain(self, now: float) -> MusicfsError | None:
         """Have an `open` that ran into its deadline answer for the next ones, as long as a failure does.
 
-        Players open a file six times over and would wait six times; nobody who waits already is told.
+        Players open a file six times over and would wait six times; nobody who waits already is told. Gives
+        what is being tried again, None if nothing came at all.
         """
-        self.late_until = now + _FAILED
+        met = next((job.progress.setback for job in self.jobs if job.progress.setback is not None), None)
+        self.late = Trouble(met or TooSlow("nothing came within the deadline a moment ago"), now + _FAILED)
+        return met
 
     def failing(self, now: float) -> MusicfsError | None:
         """Give the failure that still answers."""

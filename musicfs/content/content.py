@@ -192,14 +192,14 @@ class Content:
 
     async def _patiently(self, blob: Blob, first: Span) -> None:
         """Wait until a file may be opened; where that was in vain, the next who open are told at once."""
-        until, now = trio.current_effective_deadline(), trio.current_time()
-        if now < blob.late_until and until < inf and not blob.ready(now, first.start):
-            raise TooSlow("nothing came within the deadline a moment ago")
+        until, now, late = trio.current_effective_deadline(), trio.current_time(), blob.late
+        if late is not None and now < late.until and until < inf and not blob.ready(now, first.start):
+            raise late.failure
         try:
             await self._ready(blob, first)
         except trio.Cancelled:
-            if trio.current_time() >= until:
-                blob.late(trio.current_time())
+            if -inf < until <= trio.current_time() and (met := blob.waited_in_vain(trio.current_time())):
+                raise met from None
             raise
 
     async def _ready(self, blob: Blob, first: Span) -> None:

@@ -19,7 +19,7 @@ from musicfs.content.progress import Progress
 from musicfs.content.window import RUN, Window, Windows
 from musicfs.core.spans import BLOCK
 from musicfs.core.validators import agree
-from musicfs.errors import Changed, Misbehaved
+from musicfs.errors import Changed, Misbehaved, UpstreamError
 from musicfs.model import Span
 
 
@@ -164,6 +164,10 @@ class Download:
         self.progress.advance(self.at)
         self.watch.moved(len(data), self.left)
         return wanted and not enough
+
+    def faltered(self, failure: UpstreamError) -> None:
+        """Take note that a request failed, and is made again."""
+        self.progress.setback = failure
 
     def flush(self) -> None:
         """Put the whole blocks that have come on the shelf; the last ones stay at hand for their readers."""

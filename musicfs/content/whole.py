@@ -24,7 +24,7 @@ from musicfs.content.download import Head
 from musicfs.content.progress import Progress
 from musicfs.core.containers import Outline
 from musicfs.core.frames import Frames, Verdict, judge
-from musicfs.errors import Misbehaved, Rejected
+from musicfs.errors import Misbehaved, Rejected, UpstreamError
 from musicfs.model import Form, Span
 
 
@@ -123,6 +123,10 @@ class Pass:
             self._here = self.at
             self.progress.advance(self.at)
         return True
+
+    def faltered(self, failure: UpstreamError) -> None:
+        """Take note that a request failed, and is made again."""
+        self.progress.setback = failure
 
     def _compare(self, data: bytes) -> bytes:
         """Give the part of `data` that lies beyond what is here."""

@@ -40,6 +40,7 @@ from musicfs.wire.doors import Doors, origin_of
 from musicfs.wire.gate import Gate, Gates, Patience
 from musicfs.wire.headers import Head
 from musicfs.wire.pace import Pace
+from musicfs.wire.targets import redirected, url_of
 
 log = logging.getLogger("musicfs.wire")
 
@@ -76,6 +77,10 @@ class Sink(Protocol):
 
     def take(self, data: bytes) -> bool:
         """Keep some bytes; False = enough."""
+        ...
+
+    def faltered(self, failure: UpstreamError) -> None:
+        """Take note of a failure behind which it is asked for again, if patience lasts."""
         ...
 
     def end(self) -> None:
@@ -134,6 +139,7 @@ class Puller:
                 source.expire(locator)  # it may be the link that is wrong: the next who asks gets another
                 raise
             except UpstreamError as failed:
+                sink.faltered(failed)
                 if sink.at - gained >= _USEFUL:
                     patience.progressed(trio.current_time())
                     renewed, gained = False, sink.at
@@ -154,7 +160,7 @@ class Puller:
         return True
 
     def _gate(self, locator: Locator) -> Gate:
-        return self._gates.of(self._doors.origin if locator.authorised else origin_of(_url(locator.url)))
+        return self._gates.of(self._doors.origin if locator.authorised else origin_of(url_of(locator.url)))
 
     async def _request(
         self, locator: Locator, form: str, sink: Sink, patience: Patience, timing: Timing
@@ -205,7 +211,7 @@ class Puller:
     ) -> httpx.Response:
         """Send the request, follow redirects, give the answer's head."""
         client = self._doors.api if locator.authorised else self._doors.bytes
-        url = httpx.URL(self._doors.origin + locator.url) if locator.authorised else _url(locator.url)
+        url = httpx.URL(self._doors.origin + locator.url) if locator.authorised else url_of(locator.url)
         wanted = headers.range_header(sink.at, sink.stop)
         for _ in range(_HOPS):
             gate = self._gates.of(origin_of(url))
@@ -224,7 +230,7 @@ class Puller:
                 raise Throttled("the byte server asks for fewer requests (429)", wait)
             if answer.status_code not in (301, 302, 303, 307, 308):
                 return answer
-            url, client = _redirected(url, answer), self._doors.bytes
+            url, client = redirected(url, answer), self._doors.bytes
             # The connection goes back first: hops that held one and waited for more could wait for ever.
             await stack.aclose()
         raise Misbehaved("too many redirects")
@@ -266,28 +272,6 @@ def _meant(kind: str, timing: Timing) -> dict[str, object]:
     read = timing.first_byte
     limits = httpx.Timeout(connect=timing.connect, read=read, write=timing.stall, pool=None)
     return {"timeout": limits.as_dict(), "kind": kind}
-
-
-def _url(text: str) -> httpx.URL:
-    try:
-        url = httpx.URL(text)
-    except (httpx.InvalidURL, ValueError, TypeError) as wrong:
-        raise Rejected("the link is not a URL") from wrong
-    if url.scheme not in ("http", "https") or not url.host:
-        raise Rejected("the link is not http(s)")
-    return url
-
-
-def _redirected(url: httpx.URL, answer: httpx.Response) -> httpx.URL:
-    try:
-        target = url.join(answer.headers.get("location", ""))
-    except (httpx.InvalidURL, ValueError) as wrong:
-        raise Misbehaved("a redirect leads nowhere") from wrong
-    if target.scheme not in ("https", url.scheme) or target.scheme not in ("http", "https"):
-        raise Rejected("a redirect leads away from https")
-    if target == url:
-        raise Misbehaved("a redirect leads to itself")
-    return target
 
 
 def _checked(answer: httpx.Response, locator: Locator, sink: Sink) -> Head:

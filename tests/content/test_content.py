@@ -352,6 +352,26 @@ async def test_reads_at_and_beyond_the_end(tmp_path: Path, autojump_clock: trio.
         reader.close()
 
 
+@pytest.mark.trio
+async def test_a_reads_deadline_while_a_failure_is_tried_again_is_that_failure(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A read that meets a broken request late has no time for its last try: it is told of the failure, not
+    that nothing answered; where nothing answers, it is that."""
+    async with housed(tmp_path) as house:
+        thing = house.put(WAV, Thing(DATA, pace=100_000.0))
+        reader = await house.content.open(WAV)
+        thing.breaks = [0] * 8
+        with trio.fail_after(1), pytest.raises(Misbehaved):
+            await reader.read(Span(2 * MIB, 2 * MIB + 1000))
+        await trio.sleep(60)
+        thing.slow = 40.0
+        with pytest.raises(trio.TooSlowError), trio.fail_after(3):
+            await reader.read(Span(3 * MIB, 3 * MIB + 1000))
+        assert bytes(await reader.read(Span(2 * MIB, 2 * MIB + 1000))) == DATA[2 * MIB : 2 * MIB + 1000]
+        reader.close()
+
+
 @pytest.mark.expected_log("0123abcd:wav: stalled")
 @pytest.mark.trio
 async def test_a_failure_in_the_middle_is_raised_and_heals(

@@ -140,6 +140,23 @@ async def test_who_asks_again_at_once_is_told_at_once(
 
 
 @pytest.mark.trio
+async def test_a_deadline_while_a_failure_is_tried_again_is_that_failure(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """An `open` whose deadline comes between two tries is told what the first one met with, and who opens at
+    once after it as well; the tries go on, and the song is served."""
+    async with housed(tmp_path) as house:
+        house.put(MP3, Thing(SONG, breaks=[0] * 8))
+        for _ in range(2):
+            with trio.fail_after(0.9), pytest.raises(Misbehaved):
+                await house.content.open(MP3)
+        assert trio.current_time() == 0.9
+        await trio.sleep(1)
+        with trio.fail_after(30):
+            assert await read_anew(house) == SONG
+
+
+@pytest.mark.trio
 async def test_who_was_only_measuring_hurries_nobody(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:

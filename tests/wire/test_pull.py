@@ -314,6 +314,15 @@ async def test_no_progress_ends_patience(autojump_clock: trio.testing.MockClock)
     assert len(network.asked) == 7
 
 
+@pytest.mark.trio
+async def test_a_sink_hears_of_each_failure(autojump_clock: trio.testing.MockClock) -> None:
+    """Whoever waits has a deadline of his own, so what a try met with is told before the next one."""
+    network = Scripted(Answer(500), part(DATA, 0, 300_000, DATA[:5000], BROKEN), ranged(DATA))
+    bucket, _ = await fetch(network, 0, 300_000)
+    assert bytes(bucket.got) == DATA
+    assert [type(failure) for failure in bucket.setbacks] == [Misbehaved, Misbehaved]
+
+
 # Wrong heads --------------------------------------------------------------------------------------------
 
 

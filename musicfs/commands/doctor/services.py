@@ -200,6 +200,9 @@ class _OneByte:
         self.at += len(data)
         return False
 
+    def faltered(self, failure: UpstreamError) -> None:
+        """Wait for the last word."""
+
     def end(self) -> None:
         """Accept."""
 
