@@ -19,7 +19,7 @@ import trio
 from musicfs.model import Page
 
 WIDE = 4  # of a host's six connections; two are left for those who open files meanwhile
-WIDEST = 5  # where nothing is known yet, so that there is no file to open, as reading ahead leaves one too
+WIDEST = 5  # in a first listing: there is no file yet that anybody could open, so one left over is enough
 
 
 @dataclass(slots=True)

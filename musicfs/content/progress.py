@@ -30,7 +30,7 @@ class Progress:
         self.ended = False
         self.failure: MusicfsError | None = None
         self.setback: MusicfsError | None = None
-        """What a request failed with that is being made again; None once bytes came."""
+        """What a request failed with that is being made again; None once bytes came that were not here."""
         self._began = at
         self._since: float | None = None
         self._waiting: list[tuple[float, int, trio.Event]] = []

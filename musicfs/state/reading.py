@@ -1,7 +1,7 @@
-"""How everything is read at the start: ten thousand songs at a time, or one by one where that fails.
+"""How everything is read at the start: hundreds of rows at a time, or one by one where that fails.
 
 How it thinks: to fetch 10,000 rows and make objects of them is 30 ms of Python. So SQLite makes one JSON text
-of thousands of rows, which leaves the interpreter to others (`State.begin` reads in a thread, while the house
+of hundreds of rows, which leaves the interpreter to others (`State.begin` reads in a thread, while the house
 is loaded), and msgspec makes all objects of it at one go. A row that does not fit into that (facts that
 cannot be read, a name with a control character) has all of them read one by one.
 
