@@ -17,7 +17,10 @@ import errno
 import functools
 import logging
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
@@ -36,6 +39,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _BLOCK = 512  # bytes a unit of st_blocks has, by POSIX
 _STATFS = 4096  # bytes a unit of statfs has here
+_place = attrgetter("place")
 _GONE = (errno.EINVAL, errno.EBADF, errno.ENODEV, errno.ENOTCONN)
 """What a name that is to be let go of meets: no session any more, or one that is being ended (libfuse), no
 connection (the kernel)."""
@@ -97,10 +101,10 @@ class Kernel(pyfuse3.Operations):
         super().__init__()
         self.deadline, self.failed = deadline, failed
         self._files, self._owner, self._room = filesystem, owner, room
-        self._listings: dict[int, tuple[int, list[Entry]]] = {}
+        self._listings: dict[int, _Listing] = {}
         self._next = 1
         filesystem.resized = filesystem.dated = invalidate_attributes
-        filesystem.left = invalidate_name
+        filesystem.left = self._let_go
 
     # Names ---------------------------------------------------------------------------------------------
 
@@ -141,7 +145,7 @@ class Kernel(pyfuse3.Operations):
         """Open a folder; what it holds is fixed here, so that a listing can fail in one place."""
         entries = await self._files.entries(inode, ctx.pid)
         handle, self._next = self._next, self._next + 1
-        self._listings[handle] = inode, entries
+        self._listings[handle] = _Listing(inode, entries)
         return FileHandleT(handle)
 
     @_wall
@@ -149,13 +153,15 @@ class Kernel(pyfuse3.Operations):
         """List from the place behind `start_id`; every name that is taken is one more reference."""
         if fh not in self._listings:
             raise UnknownHandle("no such folder handle")
-        _, entries = self._listings[fh]
+        entries, gone = self._listings[fh].entries, self._listings[fh].gone
         show, remember, reply = self._files.shown, self._files.register.remember, pyfuse3.readdir_reply
         shown = EntryAttributes()  # one for all: the reply copies it
-        for place in range(_behind(entries, start_id), len(entries)):
+        for place in range(bisect_right(entries, start_id, key=_place), len(entries)):
             entry = entries[place]
             node, attributes = show(entry)
             self._show(attributes, shown)
+            if entry.name in gone:
+                shown.entry_timeout = 0.0
             if not reply(token, entry.name.encode("utf-8", "surrogateescape"), shown, entry.place):
                 return
             remember(attributes.inode, node)
@@ -201,7 +207,7 @@ class Kernel(pyfuse3.Operations):
         if target is None:
             return "the whole mount" if verb == "statfs" else "on the control socket"
         if verb in ("readdir", "releasedir") and target in self._listings:
-            target = self._listings[target][0]
+            target = self._listings[target].inode
         elif verb in ("release", "releasedir", "readdir"):
             return f"handle {target}"
         found = self._about(verb, (target,))
@@ -214,6 +220,13 @@ class Kernel(pyfuse3.Operations):
             return title(find(args[0]))
         except (MusicfsError, IndexError, TypeError):
             return verb
+
+    def _let_go(self, parent: int, name: str) -> None:
+        """Have the kernel let go of a name, and not take it back from a listing that was begun before."""
+        for listing in self._listings.values():
+            if listing.inode == parent:
+                listing.gone.add(name)
+        invalidate_name(parent, name)
 
     @property
     def open_folders(self) -> int:
@@ -267,16 +280,13 @@ class Owner:
         self.folder_mode = 0o040755 & ~umask
 
 
-def _behind(entries: list[Entry], place: int) -> int:
-    """Find the first entry behind a place; places rise."""
-    low, high = 0, len(entries)
-    while low < high:
-        middle = (low + high) // 2
-        if entries[middle].place <= place:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+@dataclass(slots=True)
+class _Listing:
+    """A folder that is being listed, and the names in it that were let go of meanwhile."""
+
+    inode: int
+    entries: list[Entry]
+    gone: set[str] = field(default_factory=set)
 
 
 def invalidate_attributes(inode: int) -> None:

@@ -242,8 +242,7 @@ def test_vanished_and_back(stage: Stage) -> None:
     for restart in (False, True):
         stage.remove(clip, job)
         until(lambda: not stage.named(name) and not stage.named(job.item, "tempolor"))
-        for path in paths:
-            assert not (stage.mount.path / path).exists()
+        until(lambda: not any((stage.mount.path / path).exists() for path in paths))
         namesake = stage.service.add_clip(BEN, name, 0.2)
         until(partial(stage.named, f"{name} [{namesake.uuid[:6]}]"))
         if restart:
@@ -254,6 +253,25 @@ def test_vanished_and_back(stage: Stage) -> None:
         until(lambda: stage.named(name) and stage.named(job.item, "tempolor"))
         assert [_identity(stage.mount.path / path) for path in paths] == before
         assert (stage.mount.path / paths[1]).read_bytes() == job.assets["wav"].read(0, 1 << 20)
+
+
+def test_a_listing_begun_before_it_left(stage: Stage) -> None:
+    """A song that leaves between the opening of a folder and its listing is shown by that listing, and can
+    not be had by its name afterwards: the listing does not bring the name back into the kernel."""
+    clip, job = stage.service.flow.clips[7], stage.service.tempolor.jobs[7]
+    name = clip.title or ""
+    paths = [stage.mount.path / folder for folder in FOLDERS]
+    with contextlib.ExitStack() as stack:
+        begun = [stack.enter_context(os.scandir(path)) for path in paths]
+        stage.remove(clip, job)
+        until(lambda: not stage.named(name) and not stage.named(job.item, "tempolor"))
+        shown = [{entry.name for entry in listing} for listing in begun]
+    left = [f"{clip.uuid}.mp3", job.item, name]
+    assert all(one in listing for one, listing in zip(left, shown, strict=True))
+    until(lambda: not any((path / one).exists() for path, one in zip(paths, left, strict=True)))
+    stage.service.flow.clips.insert(7, clip)
+    stage.service.tempolor.jobs.insert(7, job)
+    until(lambda: stage.named(name) and stage.named(job.item, "tempolor"))
 
 
 def _identity(path: Path) -> tuple[int, int]:
