@@ -2,13 +2,10 @@
 
 How it thinks: every handler is behind one wall. In pyfuse3 anything but FUSEError that leaves a handler
 ends the mount, so the wall turns the family into its errno, everything else into EIO with a traceback in
-the log, and gives each request its deadline. Names are bytes here and nowhere else. pyfuse3's session
-loop reads the device with a blocking read after trio has said that it is readable; if the client that
-asked has been killed in between, the read blocks the whole loop; `readiness` sees to that.
+the log, and gives each request its deadline. Names are bytes here and nowhere else. A folder's entries are
+fixed when it is opened; what leaves before they are listed is shown, and the kernel does not keep it.
 
-What must always be true: no handler waits longer than the deadline; nothing here decides anything; only
-`invalidate_entry_async` and `invalidate_inode(attr_only=True)` are called on the loop, others can
-deadlock.
+What must always be true: no handler waits longer than the deadline; nothing here decides anything.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ from musicfs import operations
 from musicfs.core.tree import Entry, Node, title
 from musicfs.errors import MusicfsError, NoSuchEntry, TooSlow, UnknownHandle, errno_for
 from musicfs.filesystem import NEGATIVE, Attributes, Filesystem
-from musicfs.readiness import Trio
+from musicfs.session import invalidate_attributes, invalidate_name
 
 log = logging.getLogger("musicfs.fuse")
 
@@ -40,11 +37,6 @@ T = TypeVar("T")
 _BLOCK = 512  # bytes a unit of st_blocks has, by POSIX
 _STATFS = 4096  # bytes a unit of statfs has here
 _place = attrgetter("place")
-_GONE = (errno.EINVAL, errno.EBADF, errno.ENODEV, errno.ENOTCONN)
-"""What a name that is to be let go of meets: no session any more, or one that is being ended (libfuse), no
-connection (the kernel)."""
-TASKS = 1000  # handlers at a time: 180 waiting ones cost 1.3 MB, 99 (the default) can be held up by a desktop
-
 
 _WAIT = frozenset({"lookup", "getattr", "opendir", "open", "read"})
 """The handlers that wait for anybody; to the others a deadline would be a tenth of what they cost."""
@@ -287,64 +279,3 @@ class _Listing:
     inode: int
     entries: list[Entry]
     gone: set[str] = field(default_factory=set)
-
-
-def invalidate_attributes(inode: int) -> None:
-    """Have the kernel ask for an inode's size and time again; safe in a handler, before its answer (§2.2)."""
-    try:
-        pyfuse3.invalidate_inode(InodeT(inode), attr_only=True)
-    except OSError as unknown:
-        # The kernel need not know the inode (ENOENT); anything else only costs a stale size for a while.
-        log.debug("invalidate: %s", unknown.strerror)
-
-
-def invalidate_name(parent: int, name: str) -> None:
-    """Have the kernel let go of a name that is no longer there; queued, so it cannot block the loop."""
-    pyfuse3.invalidate_entry_async(InodeT(parent), os.fsencode(name), ignore_enoent=True)
-
-
-def news(record: logging.LogRecord) -> bool:
-    """Tell whether pyfuse3 reports more than a name that was to be let go of by a mount that has gone, or an
-    answer to a request that the kernel took back meanwhile (the mount was taken away, the asker killed)."""
-    failure = record.exc_info[1] if record.exc_info else None
-    if isinstance(failure, OSError):
-        return failure.errno not in _GONE
-    return not record.getMessage().endswith(f"fuse_reply_* failed with {os.strerror(errno.ENOENT)}")
-
-
-def connect(kernel: Kernel, mountpoint: str, options: set[str]) -> None:
-    """Make the kernel mount.
-
-    Raises:
-        RuntimeError: libfuse would not.
-    """
-    # The hook pyfuse3.asyncio uses itself: the module's global `trio` is what its session loop waits with.
-    pyfuse3.trio = Trio()  # type: ignore[attr-defined]
-    logging.getLogger("pyfuse3").addFilter(news)
-    pyfuse3.init(kernel, mountpoint, options)
-
-
-async def gone() -> None:
-    """Wait until the mount has been taken away from outside, and the last who used it has left."""
-    await pyfuse3.trio.lowlevel.gone.wait()  # type: ignore[attr-defined]
-
-
-async def serve() -> None:
-    """Take requests until the mount ends or `stop` is called."""
-    await pyfuse3.main(min_tasks=1, max_tasks=TASKS)
-
-
-def takes() -> bool:
-    """Tell whether requests are taken, without making one: some were since the last time, or none waits."""
-    return bool(pyfuse3.trio.lowlevel.takes())  # type: ignore[attr-defined]
-
-
-def stop() -> None:
-    """Take no more requests; `serve` returns when those under way are answered."""
-    pyfuse3.terminate()
-
-
-def disconnect(unmount: bool) -> None:
-    """End the session; `unmount` lazily takes the mount away, whoever still uses it."""
-    pyfuse3.trio.lowlevel.calm()  # type: ignore[attr-defined]
-    pyfuse3.close(unmount=unmount)

@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from musicfs import control, dump, fuse, host, privileges, providers
+from musicfs import control, dump, fuse, host, privileges, providers, session
 from musicfs.callers import Callers
 from musicfs.catalog import Catalog
 from musicfs.config import Settings, Token
@@ -186,7 +186,7 @@ class _House:
         answer = control_server.by_verb({**report.verbs, **tending.verbs})
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
             try:
-                fuse.connect(
+                session.connect(
                     kernel, str(mountpoint), _options(settings, orders.source or f"musicfs:{paths.profile}")
                 )
             except RuntimeError as refused:  # libfuse has said on stderr what it met
@@ -201,14 +201,14 @@ class _House:
                     await nursery.start(dump.serve, kernel.title)
                     nursery.start_soon(self._announce, mountpoint, supervisor)
                     nursery.start_soon(supervisor.tell)
-                    nursery.start_soon(supervisor.feed, fuse.takes)
-                    await fuse.serve()
+                    nursery.start_soon(supervisor.feed, session.takes)
+                    await session.serve()
                     log.info("%s is unmounted", mountpoint)
             finally:
                 supervisor.stopping()
                 nursery.cancel_scope.cancel()
                 # What was mounted by a lent right is unmounted by who lent it (systemd/musicfs.service).
-                fuse.disconnect(unmount=not lent)
+                session.disconnect(unmount=not lent)
                 self.files.shut()
 
     async def _heed(
@@ -226,7 +226,7 @@ class _House:
                 continue
             log.info("stopping on %s", signal.Signals(number).name)
             supervisor.stopping()
-            fuse.stop()
+            session.stop()
             await trio.sleep(_GRACE)
             nursery.cancel_scope.cancel()
             return
@@ -295,7 +295,7 @@ class _House:
 
 async def _end_when_gone(house: trio.CancelScope) -> None:
     """End when the mount was taken away: a request that still waits for the network waits for nobody."""
-    await fuse.gone()
+    await session.gone()
     await trio.sleep(_GRACE)
     house.cancel()
 

@@ -38,6 +38,7 @@ FLOORS = {
     "content": 4,
     "ledger": 4,
     "daybook": 4,
+    "session": 4,
     "filesystem": 5,
     "fuse": 6,
     "supervision": 6,
@@ -60,10 +61,10 @@ PLUGGED = ("wire", "store", "state", *THINKERS)
 PURE = ("errors", "model", "core", "providers")
 
 OWNERS = {
-    "pyfuse3": ("fuse",),
+    "pyfuse3": ("fuse", "session"),
     "httpx": ("wire",),
     "httpcore": ("wire",),
-    "errno": ("errors", "fuse", "store", "state", "host", "commands"),
+    "errno": ("errors", "fuse", "session", "store", "state", "host", "commands"),
     "sqlite3": ("store", "state"),
     "rich": ("commands",),
     "logging": tuple(set(FLOORS) - {"core", "providers", "model", "config"}),

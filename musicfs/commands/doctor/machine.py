@@ -84,10 +84,10 @@ def _is_held_back(status: Path) -> bool:
 def library() -> Verdict:
     """Look whether libfuse and its Python door can be loaded."""
     try:
-        from musicfs import fuse
+        from musicfs import session
     except ImportError as error:
         return wrong("libfuse", f"cannot be loaded: {error}", "Install it: apt install libfuse3-3")
-    return good("libfuse", f"is loaded, {fuse.TASKS} requests at a time")
+    return good("libfuse", f"is loaded, {session.TASKS} requests at a time")
 
 
 def others(allow_other: bool, conf: Path = FUSE_CONF, *, root: bool | None = None) -> Verdict:
