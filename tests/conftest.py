@@ -13,8 +13,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import figures
+
+# Laws are about values, not about time: by itself hypothesis gives an example 0.2 s, and calls one that took
+# longer once, because the machine stood still for a moment, a failure.
+settings.register_profile("musicfs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("musicfs")
 
 
 class Recorder(logging.Handler):

@@ -304,7 +304,7 @@ async def test_several_cursors_stream_side_by_side(
         assert len(house.stage.answers) <= 40
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     reads=st.lists(st.tuples(st.integers(0, len(DATA) + 10_000), st.integers(0, 300_000)), max_size=12),
     breaks=st.lists(st.integers(0, 400_000), max_size=4),
