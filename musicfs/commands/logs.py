@@ -2,7 +2,8 @@
 
 How it thinks: rooms log through `logging`; this file alone decides the shape. Under systemd a line begins
 with its priority (`<4>`) and has no time, because the journal has both; elsewhere it begins with the time.
-A line about work that somebody asked for ends with the operation's verb and number (`[read 417]`).
+A line about work that somebody asked for ends with the operation's verb and number (`[read 417]`). A program
+that tries a broken file again and again is a line a minute.
 
 What must always be true: every line of the process passes the filter on the one root handler, tracebacks
 included. The filter is the last net: the rooms do not write secrets, but a foreign exception may quote a
@@ -16,7 +17,10 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from math import inf
 from typing import TextIO
+
+from cachetools import LRUCache
 
 from musicfs import operations
 
@@ -29,6 +33,9 @@ _SECRETS = (
 
 _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 """syslog's numbers, as sd-daemon(3) reads them."""
+
+_MINUTE = 60.0  # seconds: a player that tries a file four times a second wrote 240 lines in them
+_REMEMBERED = 256  # warnings; what is pushed out is written again
 
 
 def scrub(text: str) -> str:
@@ -48,6 +55,32 @@ class Scrubber(logging.Filter):
             record.exc_text = scrub(record.exc_text or logging.Formatter().formatException(record.exc_info))
         if record.stack_info:
             record.stack_info = scrub(record.stack_info)
+        return True
+
+
+class Repeats(logging.Filter):
+    """Holds back what a program's request warned of less than a minute ago; the next line says how often.
+
+    What a person asked for (a reload, a start) is always said.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._written: LRUCache[tuple[str, str], tuple[float, int]] = LRUCache(_REMEMBERED)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record is news; what it says has been put together before."""
+        if record.levelno < logging.WARNING or record.exc_info or operations.current() is None:
+            return True
+        line = record.name, record.msg
+        at, held = self._written.get(line, (-inf, 0))
+        # A clock that was set back holds nothing back.
+        if 0 <= record.created - at < _MINUTE:
+            self._written[line] = at, held + 1
+            return False
+        self._written[line] = record.created, 0
+        if held:
+            record.msg += f" (and {held} times since the line before)"
         return True
 
 
@@ -99,6 +132,7 @@ def set_up(level: str, shape: str, environ: Mapping[str, str], stream: TextIO) -
     """Send every log line of the process to `stream` (stderr), from `level` on, as `text` or `json`."""
     handler = logging.StreamHandler(stream)
     handler.addFilter(Scrubber())
+    handler.addFilter(Repeats())
     handler.setFormatter(_formatter(shape, environ, stream))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from musicfs.commands.logs import scrub, set_up
+from musicfs.commands.logs import Repeats, scrub, set_up
 from musicfs.operations import Operation
 
 SECRETS = [
@@ -116,3 +116,34 @@ def test_a_line_ends_with_the_operation_it_belongs_to() -> None:
     first, second = (json.loads(line) for line in read.getvalue().splitlines())
     assert (first["operation"], first["request"]) == (operation.number, "read")
     assert "operation" not in second
+
+
+def test_a_warning_is_written_once_a_minute() -> None:
+    """What requests warn of again and again is one line a minute, which says how often; other lines, other
+    loggers, what is no warning, has a traceback or is of no request are all written, also when the clock is
+    set back."""
+    repeats, written = Repeats(), []
+
+    def say(at: float, name: str, level: int, text: str, failure: Exception | None = None) -> None:
+        told = (type(failure), failure, None) if failure else None
+        record = logging.LogRecord(name, level, __file__, 1, text, (), told)
+        record.created = at
+        if repeats.filter(record):
+            written.append(f"{name} {record.getMessage()}")
+
+    with Operation("read"):
+        for second in range(3):
+            say(second, "x", logging.WARNING, "cannot read a")
+            say(second, "x", logging.ERROR, "cannot read b")
+            say(second, "y", logging.WARNING, "cannot read a")
+            say(second, "x", logging.INFO, "mounted")
+            say(second, "x", logging.ERROR, "broke", ValueError())
+    assert sorted(written) == ["x broke"] * 3 + ["x cannot read a", "x cannot read b"] + ["x mounted"] * 3 + [
+        "y cannot read a"
+    ]
+    written.clear()
+    with Operation("read"):
+        say(61, "x", logging.WARNING, "cannot read a")
+        say(-3600, "x", logging.WARNING, "cannot read a")
+    say(-3600, "x", logging.WARNING, "cannot read a")
+    assert written == ["x cannot read a (and 2 times since the line before)", *["x cannot read a"] * 2]
