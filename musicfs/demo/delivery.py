@@ -181,6 +181,8 @@ def _steps(asset: Asset, start: int, stop: int, how: Delivery) -> Iterator[Step]
     stride = _CHUNK if how.drip is None else max(1, int(how.drip / _DRIPS))
     for at in range(0, end, stride):
         upto = min(at + stride, end)
+        while upto == end and how.gate is not None and not how.gate():
+            yield Pause(1 / _DRIPS)
         chunk = asset.read(min(start + at, stop), min(start + upto, stop))
         yield chunk.ljust(upto - at, b"\0")  # what is `long` beyond the object is zeros
         if how.drip is not None:

@@ -82,6 +82,8 @@ class Delivery:
     """Go silent after this many bytes of the response's body."""
     drip: float | None = None
     """Bytes a second; None is as fast as it goes."""
+    gate: Callable[[], bool] | None = None
+    """The last bytes of a body wait until it is open."""
     short: int = 0
     """Bytes left off the end behind framing that claims all is well."""
     long: int = 0

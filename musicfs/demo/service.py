@@ -203,7 +203,8 @@ class Service(World):
     ) -> Fault:
         """Answer the requests that fit with `answer` (see faults.py), `times` times or until cleared."""
         fault = Fault(Where(role, path, kind, form), answer, times)
-        self.faults.append(fault)
+        with self._lock:  # an answer under way may have put other faults in their place for a moment
+            self.faults.append(fault)
         return fault
 
     def twist(
@@ -218,7 +219,8 @@ class Service(World):
     ) -> Twist:
         """Change `Delivery` fields for the requests that fit, `times` times or until cleared."""
         twist = Twist(Where(role, path, kind, form), changes, times)
-        self.twists.append(twist)
+        with self._lock:
+            self.twists.append(twist)
         return twist
 
     def clear(self) -> None:

@@ -171,6 +171,15 @@ def test_stall_and_drip(service: Service) -> None:
     assert b"".join(step for step in steps if isinstance(step, bytes)) == DATA
 
 
+def test_a_gate_holds_the_last_bytes_back(service: Service) -> None:
+    """What comes before them is sent; they wait, as long as it takes, until the gate is open."""
+    looks = iter((False, False, True))
+    service.twist(drip=10_000.0, gate=lambda: next(looks))
+    steps = list(ask(service).steps)
+    assert steps[:4] == [DATA[:500], Pause(0.05), Pause(0.05), Pause(0.05)]
+    assert b"".join(step for step in steps if isinstance(step, bytes)) == DATA
+
+
 def test_slow_first_byte(service: Service) -> None:
     """A slow first byte is a pause before the status line."""
     service.twist(first_byte=2.5)

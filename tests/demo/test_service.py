@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from urllib.parse import quote
 
 import pytest
@@ -12,6 +13,7 @@ from musicfs.demo import (
     Fault,
     Request,
     Reset,
+    Response,
     Role,
     Service,
     Stall,
@@ -196,6 +198,32 @@ def test_ready_made_answers() -> None:
     assert dropped()(request).before == (Reset(),)
     assert denied_link()(request).header("x-tengine-error") == "denied by req auth: expired timestamp"
     assert b"AccessDenied" in whole(xml_error(403, "AccessDenied")(request))
+
+
+def test_what_is_hung_in_during_an_answer_stays(service: Service) -> None:
+    """An answer that puts other faults in their place for a moment loses none that comes meanwhile."""
+    began, go_on = threading.Event(), threading.Event()
+
+    def healthy(request: Request) -> Response:
+        kept, service.faults = service.faults, []
+        try:
+            began.set()
+            go_on.wait(30)
+            return service.answer(request)
+        finally:
+            service.faults = kept
+
+    service.fail(healthy, kind="list")
+    asking = threading.Thread(target=get, args=(service, LIST))
+    asking.start()
+    assert began.wait(30)
+    hanging = threading.Thread(target=service.fail, args=(json_error(500),))
+    hanging.start()
+    hanging.join(0.2)
+    go_on.set()
+    for thread in (asking, hanging):
+        thread.join(30)
+    assert len(service.faults) == 2
 
 
 def test_deterministic() -> None:
