@@ -37,7 +37,7 @@ from musicfs.filesystem.finding import Finding
 from musicfs.filesystem.following import Following
 from musicfs.filesystem.notices import Notices
 from musicfs.filesystem.scanning import Budget
-from musicfs.filesystem.sizing import Attributes, Sizing
+from musicfs.filesystem.sizing import GUESSED, Attributes, Sizing
 from musicfs.filesystem.usage import Usage
 from musicfs.filesystem.walks import Walks
 from musicfs.model import Form, Span
@@ -172,7 +172,10 @@ class Filesystem:
             self.notices.absent(parent, name)
             raise
         self.register.remember(node.inode, node)
-        return self.sizing.attributes(node)
+        attributes = self.sizing.attributes(node)
+        if isinstance(node, File) and not self.notices.reach(node, folder.path, name):
+            return attributes._replace(name_for=GUESSED)
+        return attributes
 
     def relative(self, inode: int, up: bool) -> Attributes:
         """Give a node itself, or the folder above it; one more reference, like `lookup`."""

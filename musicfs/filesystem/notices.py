@@ -16,6 +16,7 @@ from musicfs.catalog import Catalog
 from musicfs.content import Asset
 from musicfs.content.archive import Archives
 from musicfs.core import tree
+from musicfs.core.tree import File
 from musicfs.filesystem.writing import SHEETS
 from musicfs.model import Form, Key, SongRow
 
@@ -89,6 +90,11 @@ class Notices:
         for member in directory.members if directory is not None else ():
             self._names(row, f"{Form.STEMS}/{member.name}")
         self.listed()
+
+    def reach(self, file: File, folder: tree.Path, name: str) -> bool:
+        """Say whether `changed` tells of a name; it does not know by which jobs' ids a clip was asked for."""
+        row = self._catalog.row(file.row.song.service, file.row.song.ident)
+        return row is not None and (folder, name) in tree.names_of(row, file.form, self._parent(row))
 
     def _names(self, row: SongRow, form: str) -> None:
         for folder, name in tree.names_of(row, form, self._parent(row)):

@@ -34,7 +34,9 @@ from musicfs.filesystem.finding import ASK, Finding
 from musicfs.model import Form
 
 STEADY = 300.0  # seconds the kernel may believe what cannot change by itself (DESIGN §3: minutes)
-GUESSED = 5.0  # seconds the kernel may believe an estimate that only `open` mends: one `ls -l` of 10,000
+GUESSED = 5.0
+"""Seconds the kernel may believe what it cannot be told to ask again: an estimate that only `open` mends (one
+`ls -l` of 10,000), a name that nobody listed."""
 _SIBLINGS = 64  # files whose size is asked for ahead (DESIGN §3)
 _SIDE_BY_SIDE = 8  # of them at a time (DESIGN §3)
 _VAIN = 60.0  # seconds in which a neighbour whose size could not be had is not asked for again unbidden

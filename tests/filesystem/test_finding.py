@@ -22,6 +22,7 @@ from musicfs.errors import (
     UpstreamError,
     Withdrawn,
 )
+from musicfs.filesystem.sizing import GUESSED, STEADY
 from tests.world import LOOSE_ENDS, Notebook, living, wall
 
 pytestmark = LOOSE_ENDS
@@ -216,6 +217,29 @@ async def test_a_flow_job_id_is_its_first_clip(
         for _ in range(5):
             assert (await mounted.find(f"flowmusic/{made.flow.handle(job)}.mp3")).inode == plain.inode
         assert made.counts["record"] == 1
+
+
+@pytest.mark.trio
+@pytest.mark.expected_log("left out")
+async def test_how_long_a_name_is_believed(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """The kernel may keep for minutes what it will be told of: a listed song's names, its full id, its other
+    forms, its stems; a name that nobody can tell of, a job's id or an unlisted clip's, only for seconds."""
+    made = service()
+    clip, job, flow = made.flow.clips[0], made.tempolor.jobs[0], made.flow
+    stranger = f"user:{made.user}-{ADA}-clip:00000000-0000-4000-8000-000000000001"
+    async with living(made, tmp_path) as mounted:
+        assert await mounted.names("flowmusic")
+        stems = f"tempolor/{job.item}/stems"
+        told = [
+            *(f"flowmusic/{name}.mp3" for name in (clip.uuid, flow.handle(clip))),
+            f"flowmusic/{clip.uuid}.wav",
+            "library/Harbour Lights/Harbour Lights.m4a",
+            f"tempolor/{made.tempolor.handle(job)}/song.wav",
+            *(f"{stems}/{name}" for name in await mounted.names(stems)),
+        ]
+        assert {(await mounted.find(path)).name_for for path in told} == {STEADY}
+        for name in (flow.handle(flow.jobs[0]), stranger):
+            assert (await mounted.find(f"flowmusic/{name}.mp3")).name_for == GUESSED
 
 
 @pytest.mark.trio
