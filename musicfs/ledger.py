@@ -60,6 +60,11 @@ class Ledger:
         self._unmissed.add(name)
         self._noted.set()
 
+    def refused(self, key: Key) -> float | None:
+        """Say when a form's bytes last answered 404, in seconds since the epoch."""
+        missing = self._missing.get(str(key))
+        return None if missing is None else missing.last
+
     def found(self, key: Key) -> None:
         """Take note that a form has bytes after all."""
         if self._missing.pop(str(key), None) is not None:

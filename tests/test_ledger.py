@@ -157,6 +157,20 @@ async def test_a_clock_that_was_set_back_hides_nothing_for_ever(life: Life) -> N
     assert not life.ledger.hidden(KEY)
 
 
+@pytest.mark.trio
+async def test_the_last_404_is_known_over_a_restart(life: Life) -> None:
+    """When bytes last answered 404 is told until they are found, also by the next life."""
+    assert life.ledger.refused(STEMS) is None
+    for _ in range(2):
+        life.clock.now += DAY
+        life.ledger.missed(STEMS)
+        await life.restart()
+        assert life.ledger.refused(STEMS) == life.clock.now
+    life.ledger.found(STEMS)
+    await life.restart()
+    assert life.ledger.refused(STEMS) is None
+
+
 class SickState(State):
     """A state database whose disk may be sick."""
 

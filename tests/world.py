@@ -343,6 +343,7 @@ class Memo:
         self.files: dict[Key, Known] = {}
         self.directories: dict[Key, tuple[int, Directory]] = {}
         self.absences: Counter[Key] = Counter()
+        self.refusals: dict[Key, float] = {}
 
     def known(self, key: Key) -> Known:
         """Say what is known."""
@@ -355,10 +356,16 @@ class Memo:
     def missed(self, key: Key) -> None:
         """Count a 404."""
         self.absences[key] += 1
+        self.refusals[key] = wall()
+
+    def refused(self, key: Key) -> float | None:
+        """Say when the last one was, in seconds since the epoch."""
+        return self.refusals.get(key)
 
     def found(self, key: Key) -> None:
         """Forget the 404s."""
         self.absences.pop(key, None)
+        self.refusals.pop(key, None)
 
     def hidden(self, key: Key) -> bool:
         """Hide nothing."""
@@ -440,6 +447,8 @@ class Stage:
         self.line: float | None = None
         """Bytes a second that all answers share; None: each has its thing's pace for itself."""
         self._line_free = 0.0
+        self.idle = 0.0
+        """Seconds for which that line had nothing to carry."""
         self.moved = 0
         """Bytes that were handed over."""
         self.mints: Counter[str] = Counter()
@@ -510,6 +519,7 @@ class Stage:
         if self.line is None:
             await trio.sleep(0 if pace is None else amount / pace)
         else:
+            self.idle += max(0.0, trio.current_time() - self._line_free)
             self._line_free = max(self._line_free, trio.current_time()) + amount / self.line
             await trio.sleep_until(self._line_free)
 

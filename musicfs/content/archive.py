@@ -25,6 +25,7 @@ from musicfs.content.blob import Blob
 from musicfs.content.content import BlobReader, Content
 from musicfs.content.inflating import unpack
 from musicfs.content.ports import Opened
+from musicfs.core.absence import stemless
 from musicfs.core.spans import align
 from musicfs.core.zipdir import LOCAL_HEADER, TAIL, Directory, Member, Method, ZipDirectory, local_header
 from musicfs.errors import BadArchive, BytesMissing, Changed, MusicfsError, NoSuchEntry, StoreError, Withdrawn
@@ -35,11 +36,10 @@ log = logging.getLogger("musicfs.content")
 
 _LOOK = 8192  # bytes: a member's header, and what a program looks at before it decides
 _SAID = 1024  # archives and members whose fault was said are kept in mind: 100 KB
-_SETTLED = 3600.0  # seconds after which a record's refusal of stems is its last word (DESIGN §3)
 
 
 class Directories(Protocol):
-    """The memory of directories once seen, kept for ever."""
+    """The memory of directories once seen, kept for ever, and of archives that were not there."""
 
     def directory(self, key: Key) -> tuple[int, Directory] | None:
         """Give the directory of an archive and the version it belongs to."""
@@ -47,6 +47,14 @@ class Directories(Protocol):
 
     def keep_directory(self, key: Key, version: int, directory: Directory) -> None:
         """Keep it; written behind."""
+        ...
+
+    def missed(self, key: Key) -> None:
+        """Take note that there is no archive now; written behind."""
+        ...
+
+    def refused(self, key: Key) -> float | None:
+        """Say when there last was none, in seconds since the epoch."""
         ...
 
 
@@ -65,7 +73,6 @@ class Archives:
         self._told = rebuilt
         self._flights: Flights[Directory] = Flights(nursery, most=4, remember=1.0)
         self._offsets: dict[tuple[Key, int, str], int] = {}
-        self._empty: dict[Key, float] = {}
         self._said: LRUCache[Key, tuple[int, str]] = LRUCache(_SAID)
         """What was said to be wrong, and in which version of the archive."""
 
@@ -79,9 +86,8 @@ class Archives:
         kept = self._memory.directory(archive.key)
         if kept is not None:
             return kept[1]
-        if self._empty.get(archive.key, 0.0) > trio.current_time():
-            return Directory((), ())
-        return None
+        refused = self._memory.refused(archive.key)
+        return None if refused is None or not self._stemless(archive.song, refused) else Directory((), ())
 
     async def directory(self, archive: Asset, limit: float) -> Directory:
         """Give an archive's directory, asking for it at most `limit` seconds if it was never seen.
@@ -105,10 +111,10 @@ class Archives:
         try:
             reader, tail = await self._content.open_at_end(archive, TAIL)
         except (BytesMissing, Withdrawn):
-            if self._settled(archive.song):
-                self._empty[archive.key] = trio.current_time() + 86_400.0  # asked again the next day
-                return Directory((), ())
-            raise
+            if not self._stemless(archive.song, self._wall()):
+                raise
+            self._memory.missed(archive.key)
+            return Directory((), ())
         try:
             with self._telling(archive.key, reader.version):
                 directory = await _parsed(reader, tail)
@@ -133,9 +139,8 @@ class Archives:
                 log.warning("%s: %s", key, bad)
             raise
 
-    def _settled(self, song: Song) -> bool:
-        finished = song.updated or song.created
-        return finished is not None and self._wall() - finished > _SETTLED
+    def _stemless(self, song: Song, refused: float) -> bool:
+        return stemless(song.updated or song.created, refused, self._wall())
 
     def member(self, asset: Asset) -> tuple[int, Member]:
         """Find a member in the directory that was seen, with the archive's version.

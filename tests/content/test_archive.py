@@ -108,11 +108,15 @@ async def test_a_slow_directory_is_learned_behind(
 
 @pytest.mark.trio
 async def test_no_stems_is_an_empty_folder(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
-    """404 long after the song was finished means that it has no stems; asked again the next day."""
+    """404 long after the song was finished means that it has no stems; asked again the next day, and not
+    before, also after a restart."""
     async with housed(tmp_path) as house:
         house.put(STEMS, Thing(ZIP, failures=[BytesMissing("404")] * 2))
         assert await learn(house) == []
         await trio.sleep(3600)
+        assert await learn(house) == []
+        assert house.stage.pulls == 1
+        house.build()
         assert await learn(house) == []
         assert house.stage.pulls == 1
         await trio.sleep(43_200)
