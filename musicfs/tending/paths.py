@@ -18,7 +18,7 @@ from typing import Protocol
 import trio
 
 from musicfs.core.tree import Entry, File, Folder, Node, Written
-from musicfs.errors import MusicfsError, NoSuchEntry, NotADirectory
+from musicfs.errors import MusicfsError, NoSuchEntry, NotADirectory, TooSlow
 
 _PATTERN = re.compile(r"[*?\[]")
 _PATIENCE = 120.0  # seconds a listing or directory may take; as long as background work may (DESIGN §3)
@@ -70,7 +70,7 @@ async def _matching(
 async def _branches(tree: Finds, folder: Folder, name: str, deeper: bool) -> list[tuple[str, Node]]:
     """Give what a name or a pattern stands for; `deeper`: a pattern means folders, as it does in a shell."""
     try:
-        return [(name, await tree.find(folder, name))]
+        return [(name, await _named(tree, folder, name))]
     except NoSuchEntry:
         if not _PATTERN.search(name):
             raise
@@ -80,6 +80,15 @@ async def _branches(tree: Finds, folder: Folder, name: str, deeper: bool) -> lis
     if not found:
         raise NoSuchEntry("no name fits this pattern")
     return found
+
+
+async def _named(tree: Finds, folder: Folder, name: str) -> Node:
+    """Find a name, where a lookup has no patience left with that of a listing: no folder is locked here."""
+    try:
+        return await tree.find(folder, name)
+    except TooSlow:
+        await tree.entries(folder, _PATIENCE)
+        return await tree.find(folder, name)
 
 
 async def _below(tree: Finds, path: str, node: Node, take: Callable[[Found], None]) -> None:

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from musicfs.core.tree import File
-from musicfs.demo import Member, Service, archive_of, wav_of
+from musicfs.demo import Member, Role, Service, archive_of, wav_of
 from musicfs.errors import MusicfsError, NoSuchEntry, NotADirectory
 from musicfs.tending.paths import Found, walk
 from tests.tending.conftest import House
@@ -68,6 +68,17 @@ async def test_patterns_branch(stocked: House) -> None:
         "tempolor/aaaabbbbcccc/stems/wet/bass.wav"
     }
     assert len(await found(stocked, "[!lt]*/*.mp3")) == 3
+
+
+@pytest.mark.parametrize("path", ["tempolor/aaaabbbbcccc/song.wav", "tempolor/aaaabbbbcccc/stems/key.txt"])
+async def test_a_slow_service_is_waited_for(
+    path: str, stocked: House, service: Service, autojump_clock: MockClock
+) -> None:
+    """A name below what was never listed is looked for with the patience of a listing, and not of a lookup,
+    which holds up a whole folder."""
+    service.twist(role=Role.API, first_byte=3.0)
+    told = await found(stocked, path)
+    assert [(name, type(node)) for name, node in told.items()] == [(path, File)]
 
 
 @pytest.mark.parametrize(
