@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from musicfs import host
@@ -164,6 +166,14 @@ class Mount:
     def songs(self) -> set[str]:
         """Give the songs' folders in `library/`, without the playlists beside them."""
         return {name for name in self.listed("library") if not name.endswith(".m3u8")}
+
+    def settle(self, *paths: Path) -> None:
+        """Wait until files that were read whole are kept whole: their bytes are served before."""
+        for path in paths:
+            until(partial(self._keeps, path))
+
+    def _keeps(self, path: Path) -> bool:
+        return bool(json.loads(self.ask("why", "--json", str(path)).stdout)["state"] == "cached")
 
     # The log -------------------------------------------------------------------------------------------
 

@@ -87,6 +87,7 @@ def test_the_next_ones_are_here(mount: Mount, service: Service) -> None:
     folder = mount.path / "flowmusic"
     done(["sh", "-c", 'cat "$@" > /dev/null', "sh", *(folder / name for name in names[:4])])
     until(lambda: mp3_bytes(service) == 6 * service.flow.clips[0].assets["mp3"].size)
+    mount.settle(*(folder / name for name in names[4:6]))
     mount.loop.stop(Role.API)
     for name in names[4:6]:
         clip = next(clip for clip in service.flow.clips if clip.uuid in name)

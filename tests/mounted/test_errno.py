@@ -135,7 +135,7 @@ def table(stage: Stage) -> dict[str, tuple[str, str, str]]:
 
 
 def _healed(path: Path, wanted: str) -> str:
-    until(lambda: catting(path) == "", 10)
+    until(lambda: catting(path) == "")
     return "exact" if sha256(path) == wanted else "other bytes"
 
 
@@ -216,11 +216,11 @@ def test_stems_refused(stage: Stage) -> None:
     ):
         fault = stage.service.fail(answer, kind="mint", path=job.item)
         # A failure answers for a second; then the next one has its turn.
-        until(partial(_listing_fails, stems, number), 5)
+        until(partial(_listing_fails, stems, number))
         stage.service.faults.remove(fault)
     # The last failure still answers for a moment.
     stage.service.fail(json_error(404), kind="mint", path=job.item)
-    until(lambda: catting(stems) == "EISDIR" and run(["ls", stems]).returncode == 0, 5)
+    until(lambda: catting(stems) == "EISDIR" and run(["ls", stems]).returncode == 0)
     assert os.listdir(stems) == []
 
 
@@ -256,7 +256,7 @@ def test_unfinished(stage: Stage) -> None:
     fails(top / f"tempolor/{service.tempolor.handle(job)}/song.mp3", "EBUSY")
     assert job.item not in stage.mount.listed("tempolor")
     job.status = 30
-    until(lambda: opening(top / f"tempolor/{service.tempolor.handle(job)}/song.mp3") == "", 6)
+    until(lambda: opening(top / f"tempolor/{service.tempolor.handle(job)}/song.mp3") == "", 10)
 
 
 def test_broken_account(tmp_path: Path) -> None:
@@ -295,7 +295,8 @@ def test_crowd(stage: Stage) -> None:
     """At most four wait for one `stems/` never seen; the others are EBUSY at once, and nobody hangs."""
     job = stage.job()
     stems = stage.mount.path / "tempolor" / job.item / "stems"
-    stage.service.twist(kind="mint", path=job.item, first_byte=1.5)
+    refused = threading.Event()
+    stage.service.twist(kind="mint", path=job.item, gate=refused.is_set)
     said: list[str] = []
 
     def looks() -> None:
@@ -308,6 +309,10 @@ def test_crowd(stage: Stage) -> None:
     threads = [threading.Thread(target=looks) for _ in range(7)]
     for thread in threads:
         thread.start()
+    try:
+        until(lambda: len(said) >= 3)
+    finally:
+        refused.set()
     for thread in threads:
         thread.join(20)
     assert sorted(said) == ["", "", "", "", "EBUSY", "EBUSY", "EBUSY"]

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +36,21 @@ def test_status_follows_a_copy(service: Service, tmp_path: Path) -> None:
     """While a program copies a song it is told by name, with the file's title, how fast and who waits;
     afterwards times to the first byte, hits and what was asked are there, also after a restart."""
     service.add_job("100", "Large", wav=wav_of_size(4 * MIB, "large"))
-    service.twist(role=Role.CDN, drip=MIB)
-    with mounted(service, tmp_path) as mount:
+    seen = threading.Event()
+    service.twist(role=Role.CDN, drip=2 * MIB, gate=seen.is_set)
+    with mounted(service, tmp_path, deadline=60) as mount:
         path = mount.path / "library/Large/Large.wav"
         mount.listed("library")
         with subprocess.Popen(["cp", path, tmp_path / "copy"]):
-            until(lambda: any(one["rate"] for one in status(mount)["transfers"]))
-            (transfer, *_) = status(mount)["transfers"]
-            assert transfer["path"] == "library/Large/Large.wav"
-            assert transfer["programs"] == ["cp"]
-            assert transfer["size"] == 4 * MIB
-            assert "library/Large/Large.wav  cp  " in mount.ask("status", str(mount.path)).stdout
+            try:
+                until(lambda: any(one["rate"] for one in status(mount)["transfers"]))
+                (transfer, *_) = status(mount)["transfers"]
+                assert transfer["path"] == "library/Large/Large.wav"
+                assert transfer["programs"] == ["cp"]
+                assert transfer["size"] == 4 * MIB
+                assert "library/Large/Large.wav  cp  " in mount.ask("status", str(mount.path)).stdout
+            finally:
+                seen.set()
         until(lambda: why(mount, path)["state"] == "cached")  # bytes are served before they are kept
         with path.open("rb") as file:
             # Or the kernel's own cache would answer the second reading, and the daemon never see it.

@@ -50,6 +50,11 @@ def blocks(mount: Mount) -> list[Path]:
     return sorted((mount.home / "cache").rglob("*.data"))
 
 
+def kept(mount: Mount) -> int:
+    """Count the bytes of music that the cache's files take up on the disk."""
+    return sum(path.stat().st_blocks * 512 for path in blocks(mount))
+
+
 def flip(path: Path, at: int) -> None:
     """Turn one byte of a file over."""
     with path.open("r+b") as file:
@@ -173,17 +178,16 @@ def test_killed_in_the_middle_and_resumed(service: Service, tmp_path: Path) -> N
         mount.listed("tempolor")
         command = [sys.executable, "-m", "musicfs", "warm", str(path)]
         with subprocess.Popen(command, env=mount.environ, stderr=subprocess.PIPE, text=True) as warming:
-            until(lambda: service.bytes_sent(Role.CDN) > size // 3)
+            until(lambda: kept(mount) > size // 3)
             mount.crash()
             assert warming.stderr is not None
             said = warming.stderr.read()
             assert warming.wait(30) == 69, said
-        first = moved(service)
+        here = kept(mount)
+        moved(service)
         mount.start()
         assert mount.ask("warm", str(path)).returncode == 0
-        again = moved(service)
-        assert first + again < size + 2 * MIB
-        assert again < size - size // 6
+        assert moved(service) < size - here + 2 * MIB  # what was on its way to the disk is fetched again
         assert sha256(path) == digest(job.assets["wav"])
         assert not moved(service)
 
@@ -191,14 +195,15 @@ def test_killed_in_the_middle_and_resumed(service: Service, tmp_path: Path) -> N
 def test_ctrl_c_calls_it_off(service: Service, tmp_path: Path) -> None:
     """SIGINT ends the command with 130, and the daemon stops fetching; nothing stays pinned."""
     job = service.add_job("100", "Large", wav=wav_of_size(20 * MIB, "large"))
-    service.twist(role=Role.CDN, drip=MIB)
+    # Over the four connections that a file may have it takes 20 s: many times what calling off takes.
+    service.twist(role=Role.CDN, drip=MIB // 4)
     with mounted(service, tmp_path) as mount:
         path = mount.path / "tempolor" / job.item / "song.wav"
         mount.listed("tempolor")
         # A shell that started the tests behind it has them ignore SIGINT, and all that they start.
         command = ["env", "--default-signal=INT", sys.executable, "-m", "musicfs", "warm", str(path)]
         with subprocess.Popen(command, env=mount.environ, stderr=subprocess.PIPE) as warming:
-            until(lambda: service.bytes_sent(Role.CDN) > MIB)
+            until(lambda: service.bytes_sent(Role.CDN) > MIB // 2)
             warming.send_signal(2)
             assert warming.wait(30) == 130
         until(lambda: json.loads(mount.ask("status", "--json", str(mount.path)).stdout)["transfers"] == [])
