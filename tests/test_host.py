@@ -217,9 +217,9 @@ def test_the_room_on_a_disk_is_known_and_a_missing_folder_is_ours_to_tell(tmp_pa
 
 def test_no_probe_is_left_behind(tmp_path: Path) -> None:
     """Asking about a folder that is no mount starts no thread."""
-    before = threading.active_count()
+    before = set(threading.enumerate())  # some of which may end meanwhile
     assert not host.is_stale(tmp_path)
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
 
 
 @pytest.mark.mounted

@@ -56,7 +56,7 @@ async def test_a_read_of_what_is_gone_is_interrupted(
     began = time.monotonic()
     assert LIBC.read(ours.fileno(), ctypes.create_string_buffer(1), 1) == -1
     assert ctypes.get_errno() == errno.EINTR
-    assert time.monotonic() - began < 5 * ALARM
+    assert time.monotonic() - began < 50 * ALARM  # lost, it would be for ever
 
 
 @pytest.mark.trio

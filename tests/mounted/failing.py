@@ -77,5 +77,5 @@ def heals(stage: Stage, path: Path, wanted: str) -> None:
     """See the mount alive and the file exact, once the fault is cleared."""
     stage.service.clear()
     assert stage.mount.running
-    until(lambda: catting(path) == "", 6)
+    until(lambda: catting(path) == "", 10)
     assert sha256(path) == wanted

@@ -28,5 +28,5 @@ def photograph(mount: Mount) -> dict[str, tuple[int, int, int]]:
     }
     tops = [os.stat(mount.path / folder).st_mtime_ns for folder in ("flowmusic", "tempolor", "library")]
     # The kernel may believe the root's time for a second.
-    until(lambda: os.stat(mount.path).st_mtime_ns == max(tops), 3)
+    until(lambda: os.stat(mount.path).st_mtime_ns == max(tops))
     return shown

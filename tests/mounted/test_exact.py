@@ -299,7 +299,7 @@ def test_lying_range_is_an_error(lie: str, stage: Stage) -> None:
     twist = stage.service.twist(form="wav", role=Role.CDN, **LIES[lie])
     assert outcome(wav, wanted) == "EIO"
     stage.service.twists.remove(twist)
-    until(lambda: outcome(wav, wanted) == "exact", 5)
+    until(lambda: outcome(wav, wanted) == "exact", 10)
 
 
 @pytest.mark.parametrize("lie", [ContentRange.STAR, ContentRange.WRONG_TOTAL], ids=str)
@@ -311,7 +311,7 @@ def test_odd_totals(lie: ContentRange, stage: Stage) -> None:
     stage.service.twist(form="wav", role=Role.CDN, content_range=lie)
     assert outcome(wav, wanted) in ("exact", "EIO", "ESTALE")
     stage.service.clear()
-    until(lambda: outcome(wav, wanted) == "exact", 5)
+    until(lambda: outcome(wav, wanted) == "exact", 10)
 
 
 PAGES = {"html": html(200), "json": body(b'{"error": "sorry"}'), "empty": body(b"", "audio/mpeg")}
@@ -330,8 +330,8 @@ def test_page_instead_of_song(page: str, stage: Stage) -> None:
             os.open(path, os.O_RDONLY)
         assert caught.value.errno == errno.EIO
     stage.service.clear()
-    until(lambda: outcome(mp3, content(clip.assets["mp3"])) == "exact", 5)
-    until(lambda: outcome(folder / "song.wav", content(job.assets["wav"])) == "exact", 5)
+    until(lambda: outcome(mp3, content(clip.assets["mp3"])) == "exact", 10)
+    until(lambda: outcome(folder / "song.wav", content(job.assets["wav"])) == "exact", 10)
 
 
 @pytest.mark.parametrize("framing", Framing, ids=str)
@@ -354,7 +354,7 @@ def test_pass_with_other_bytes(stage: Stage) -> None:
     stage.service.twist(kind="mp3", framing=Framing.CHUNKED, restless=True)
     stage.service.twist(times=1, kind="mp3", cut=Cut(150_000))
     begin = len(stage.service.log)
-    until(lambda: run(["cat", mp3]).returncode == 0, 10)
+    until(lambda: run(["cat", mp3]).returncode == 0)
     served = mp3.read_bytes()
     calls = [number for number, record in enumerate(stage.service.log[begin:]) if record.kind == "mp3"]
     assert len(calls) >= 2

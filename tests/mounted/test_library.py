@@ -111,9 +111,10 @@ def test_a_mount_from_before_has_it_all_after_a_refresh(service: Service, tmp_pa
 @contextmanager
 def shared(mount: Mount, home: Path) -> Iterator[list[str]]:
     """Share the library to guests by a Samba of our own; gives the words of a client that speaks to it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    place = socket.socket()
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # held until smbd has it, and shared with it
+    place.bind(("127.0.0.1", 0))
+    port = place.getsockname()[1]
     folders = "".join(
         f"{name} = {home}\n"
         for name in ("private dir", "lock directory", "state directory", "cache directory", "pid directory")
@@ -127,7 +128,7 @@ def shared(mount: Mount, home: Path) -> Iterator[list[str]]:
         + share(mount.path)
     )
     words = ["smbclient", "//127.0.0.1/music", "-p", str(port), "-N", "-s", str(config)]
-    with (home / "out").open("wb") as out:
+    with place, (home / "out").open("wb") as out:
         # At its end smbd ends its whole process group, which should not be ours.
         daemon = subprocess.Popen(
             [SMBD, "-F", "--no-process-group", "-s", str(config)],

@@ -53,21 +53,21 @@ def test_new_clip(lively: Mount, service: Service) -> None:
     """A new clip appears within the listing's TTL plus one refresh, in flowmusic/ and in library/, and
     plays."""
     clip, job = service.add_clip("ada@example.com", "Brand new"), service.add_job("100", "New too")
-    until(lambda: f"{clip.uuid}.mp3" in lively.listed("flowmusic"), 4)
-    until(lambda: job.item in lively.listed("tempolor"), 4)
-    until(lambda: {"Brand new", "New too"} <= lively.listed("library"), 4)
+    until(lambda: f"{clip.uuid}.mp3" in lively.listed("flowmusic"), 10)
+    until(lambda: job.item in lively.listed("tempolor"), 10)
+    until(lambda: {"Brand new", "New too"} <= lively.listed("library"), 10)
     assert sha256(lively.path / "flowmusic" / f"{clip.uuid}.mp3") == digest(clip.assets["mp3"])
 
 
 def test_looking_does_not_wait(lively: Mount, service: Service) -> None:
     """`ls` of a known folder does not wait for the network: a stale listing is served and refreshed
     behind."""
-    service.twist(kind="list", first_byte=3.0)
+    service.twist(kind="list", first_byte=30.0)
     time.sleep(1.1)  # The listing has to grow old for real.
     began = time.monotonic()
     assert len(lively.listed("flowmusic")) == 2
     assert len(lively.listed("tempolor")) == 2
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 4.0  # who waits for the network does so for the deadline, which is 5 s
     service.clear()
 
 
@@ -88,11 +88,11 @@ def test_folders_time(service: Service, tmp_path: Path) -> None:
             if set(os.listdir(folder)) == set(known):
                 return False
             # A name may be seen while it is being written down; the time moves when it is.
-            until(lambda: folder.stat().st_mtime_ns > was, 5)
+            until(lambda: folder.stat().st_mtime_ns > was)
             return True
 
         for folder, was, known in zip(folders, before, names, strict=True):
-            until(partial(renewed, folder, was, known), 10)
+            until(partial(renewed, folder, was, known))
 
 
 FAULTS = {
@@ -183,7 +183,7 @@ def test_broken_account_hides_nothing(service: Service, tmp_path: Path) -> None:
             service.flow.add_account(email)
         service.tempolor.add_account("200")
         mount.expect("account")
-        until(lambda: len(mount.listed("tempolor")) == 3, 10)
+        until(lambda: len(mount.listed("tempolor")) == 3)
 
 
 def test_list_that_shifts(service: Service, tmp_path: Path) -> None:

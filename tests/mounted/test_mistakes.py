@@ -38,7 +38,7 @@ def test_disk_sick(service: Service, tmp_path: Path) -> None:
         fails(mount.path / "flowmusic" / f"{clip.uuid}.mp3", "EIO")
         assert sha256(mount.path / "tempolor" / job.item / "song.wav") == digest(job.assets["wav"])
         (tmp_path / "cache" / "objects").unlink()
-        until(lambda: opening(mount.path / "flowmusic" / f"{clip.uuid}.mp3") == "", 6)
+        until(lambda: opening(mount.path / "flowmusic" / f"{clip.uuid}.mp3") == "", 10)
 
 
 # Mistakes of our own --------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def test_mistake_of_our_own(what: str, saboteur: Stage) -> None:
             run(["ls", "-l", folder])
     finally:
         switch.unlink()
-    until(lambda: f"sabotaged {COLLABORATORS[what]}" in saboteur.mount.log, 5)
+    until(lambda: f"sabotaged {COLLABORATORS[what]}" in saboteur.mount.log)
     assert saboteur.mount.running
-    until(lambda: catting(wav) == "", 6)
+    until(lambda: catting(wav) == "", 10)
     assert sha256(wav) == digest(job.assets["wav"])
