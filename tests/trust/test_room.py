@@ -138,6 +138,8 @@ def test_limit_under_eight_readers(service: Service, tmp_path: Path) -> None:
         mount.expect(*FULL)
         with Watch(mount.home / "cache") as watch:
             readers = read_by_eight(mount, files, 3.0)
+            while watch.looks <= 100 and len(readers) < 80:  # A slow machine looks seldom.
+                readers += read_by_eight(mount, files, 1.0)
         assert watch.looks > 100
         assert 3 * MIB < watch.most <= 4 * MIB + SLACK
         assert sum(reader.refused for reader in readers) < 100
