@@ -47,7 +47,7 @@ def read_slowly(path: Path, wanted: bytes, seconds: float) -> None:
 @pytest.mark.parametrize("told", [0, 2], ids=["life-unknown", "life-told"])
 def test_slow_reader_outlives_links(told: int, service: Service, mount: Mount) -> None:
     """With links that live 2 s, whether the service says so or not, a slow reader of a long wav gets exact
-    bytes; of a life that was told no link is used up to its refusal."""
+    bytes. No link of which that was told is used up to its refusal."""
     # What is told is let live longer, so that no slow machine sends a request too late.
     service.knobs.validity, service.knobs.remain_seconds = 12.0 if told else 2.0, told
     job, wav = wav_of(mount, service)
