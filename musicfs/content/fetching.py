@@ -79,7 +79,7 @@ class Fetching:
     def _free(self, blob: Blob) -> bool:
         """Tell whether one more request is of use now."""
         width, lead = blob.streams.width, blob.streams.lead
-        if self._under_way >= _BUSY or len(blob.jobs) > width:
+        if self._under_way >= _BUSY or len(blob.jobs) >= blob.streams.most:
             return False
         return sum(not job.progress.headed or job.left > lead for job in blob.jobs) < width
 

@@ -69,6 +69,44 @@ async def test_a_limit_of_the_line_costs_no_time_and_no_bytes(
         assert house.stage.moved == SIZE
 
 
+@pytest.mark.parametrize(
+    ("away", "rate", "piece"), [(0.04, 3 * MIB, 16_384), (0.08, 12 * MIB + MIB // 2, 262_144)]
+)
+@pytest.mark.trio
+async def test_a_stream_that_is_let_go_of_leaves_no_gap(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, away: float, rate: float, piece: int
+) -> None:
+    """Once the windows are large the line that all share is never idle, also where a second stream was tried
+    and both end at the same time."""
+    async with housed(tmp_path) as house:
+        house.put(WAV, Thing(DATA, slow=away))
+        house.stage.line, house.stage.PIECE = rate, piece
+        reader = await house.content.open(WAV)
+        for span in spans(SIZE, 131_072):
+            await reader.read(span)
+            if span.stop == 4 * MIB:
+                house.stage.idle = 0.0
+        reader.close()
+        assert house.stage.pulls > 3
+        assert house.stage.idle < 0.001
+
+
+@pytest.mark.trio
+async def test_a_large_first_read_leaves_the_line_little_time(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A program whose first read the kernel makes 128 KiB of has 512 KiB asked for: they come for as long as
+    the next request travels."""
+    async with housed(tmp_path) as house:
+        house.put(WAV, Thing(DATA, slow=AWAY))
+        house.stage.line = RATE
+        reader = await house.content.open(WAV, Span(0, 1))
+        house.stage.idle = 0.0
+        await read_all(reader)
+        reader.close()
+        assert house.stage.idle < 1.6 * AWAY
+
+
 @pytest.mark.trio
 async def test_a_player_has_one_stream(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     """Who reads more slowly than the bytes come is served by one request after the other."""

@@ -8,7 +8,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicfs.core.readahead import FIRST, LARGEST, MOST, NEAR, TAIL, Cursors
+from musicfs.core.readahead import EAGER, FIRST, LARGEST, MOST, NEAR, TAIL, Cursors
 from musicfs.core.spans import BLOCK, align, clip, joined
 from musicfs.model import Span
 
@@ -77,21 +77,33 @@ def test_sequential_reading_asks_for_the_file_once(size: int, step: int) -> None
 
 
 def test_the_first_windows_double() -> None:
-    """A file read from its start is recommended 256 KiB, then 512 KiB, 1 MiB and so on up to 8 MiB."""
+    """A file read from its start in small reads is recommended 256 KiB, then 512 KiB, 1 MiB and so on up to
+    8 MiB."""
     edges: list[int] = []
-    for answer in sequence(Cursors(), 0, 40 * MIB):
+    for answer in sequence(Cursors(), 0, 40 * MIB, 64 * KIB):
         if not edges or answer.stop > edges[-1]:
             edges.append(answer.stop)
     steps = [two - one for one, two in zip([0, *edges], edges, strict=False)]
     assert steps[:6] == [
         256 * KIB,
-        (128 + 512) * KIB,  # the read that leaves the first window is on top
+        (64 + 512) * KIB,  # the read that leaves the first window is on top
         MIB,
         2 * MIB,
         4 * MIB,
         6 * MIB,
     ]  # the last is cut to 8 MiB ahead
     assert max(steps) <= LARGEST
+
+
+@LAW
+@given(st.integers(1, MIB), st.integers(1, 64 * MIB))
+def test_a_large_first_read_has_a_second_window_at_once(length: int, size: int) -> None:
+    """Who begins with 128 KiB or more is recommended 512 KiB, who begins with less 256 KiB, if the file has
+    as much."""
+    answer = Cursors().note(Span(0, length), size)
+    assert answer.stop == align(
+        Span(0, min(max(length, 2 * FIRST if min(length, size) >= EAGER else FIRST), size)), size
+    ).stop
 
 
 @LAW
@@ -107,10 +119,12 @@ def test_the_pipeline_stays_half_a_window_ahead(start: int, count: int, step: in
 
 
 @LAW
-@given(st.lists(st.integers(1, 4), max_size=4))
-def test_a_look_at_the_head_costs_the_first_window(sizes: list[int]) -> None:
-    """In whatever pieces the first 256 KiB are read, nothing beyond them is recommended."""
-    edges = sorted({0, FIRST, *(min(sum(sizes[: n + 1]) * 32 * KIB, FIRST) for n in range(len(sizes)))})
+@given(st.integers(1, EAGER - 1), st.lists(st.integers(1, 4), max_size=4))
+def test_a_look_at_the_head_costs_the_first_window(first: int, sizes: list[int]) -> None:
+    """In whatever pieces the first 256 KiB are read, of which the first is not a large one, nothing beyond
+    them is recommended."""
+    ends = {min(first + sum(sizes[: n + 1]) * 32 * KIB, FIRST) for n in range(len(sizes))}
+    edges = sorted({0, first, FIRST, *ends})
     pieces = [Span(one, two) for one, two in pairwise(edges)]
     cursors = Cursors()
     assert max(cursors.note(piece, SIZE).stop for piece in pieces) == FIRST
@@ -132,9 +146,9 @@ def test_out_of_order_pieces_are_still_sequential(begin: int, width: int, shuffl
 def test_a_head_read_out_of_order_is_a_head() -> None:
     """As measured: (0, 256K), (512K, 256K), (256K, 256K) is one reader, and the third read widens it."""
     cursors = Cursors()
-    assert cursors.note(Span(0, 256 * KIB), SIZE) == Span(0, 256 * KIB)
+    assert cursors.note(Span(0, 256 * KIB), SIZE) == Span(0, 512 * KIB)
     assert cursors.note(Span(512 * KIB, 768 * KIB), SIZE) == Span(512 * KIB, 768 * KIB)
-    assert cursors.note(Span(256 * KIB, 512 * KIB), SIZE) == Span(256 * KIB, 768 * KIB + 512 * KIB)
+    assert cursors.note(Span(256 * KIB, 512 * KIB), SIZE) == Span(256 * KIB, 768 * KIB + MIB)
 
 
 def test_a_seek_starts_small() -> None:
@@ -222,7 +236,7 @@ def test_a_hole_left_by_the_page_cache_keeps_the_window() -> None:
 def test_reading_again_what_was_read_asks_for_no_more() -> None:
     """A thumbnailer that opens the head sixty times is recommended the same 256 KiB sixty times."""
     cursors = Cursors()
-    assert {cursors.note(Span(0, 128 * KIB), SIZE) for _ in range(60)} == {Span(0, FIRST)}
+    assert {cursors.note(Span(0, 64 * KIB), SIZE) for _ in range(60)} == {Span(0, FIRST)}
 
 
 def test_forgetting_starts_over() -> None:
