@@ -34,8 +34,8 @@ FIRST = 256 * 1024
 """Bytes of the first window: two kernel requests of 128 KiB, enough for most probers (clients.md)."""
 
 EAGER = 128 * 1024
-"""Bytes of a first read (the kernel's read-ahead) whose reader is given twice `FIRST`: at 100 Mbit/s they come
-for 42 ms, nearly as long as the next request is under way; with 256 KiB the line was idle for 32 ms of 4 s."""
+"""Bytes of a first read (the kernel's read-ahead) whose reader is given twice `FIRST`: at 100 Mbit/s they
+come for 42 ms, nearly as long as the next request is under way; with 256 KiB a line was idle for 32 ms."""
 
 LARGEST = 8 * 1024 * 1024
 """Bytes of the largest window: above it a download gains no speed, and a reader that stops wastes more."""
