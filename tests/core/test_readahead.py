@@ -100,10 +100,9 @@ def test_the_first_windows_double() -> None:
 def test_a_large_first_read_has_a_second_window_at_once(length: int, size: int) -> None:
     """Who begins with 128 KiB or more is recommended 512 KiB, who begins with less 256 KiB, if the file has
     as much."""
-    answer = Cursors().note(Span(0, length), size)
-    assert answer.stop == align(
-        Span(0, min(max(length, 2 * FIRST if min(length, size) >= EAGER else FIRST), size)), size
-    ).stop
+    least = 2 * FIRST if min(length, size) >= EAGER else FIRST
+    wise = Span(0, min(max(length, least), size))
+    assert Cursors().note(Span(0, length), size) == align(wise, size)
 
 
 @LAW
