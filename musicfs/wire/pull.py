@@ -157,7 +157,8 @@ class Puller:
         if pause is None or gate.down or not gate.spend():
             return False
         await trio.sleep(pause)
-        return True
+        # A machine that stood still has slept too long: the failure is the answer, not a wait for nothing.
+        return trio.current_time() < patience.until
 
     def _gate(self, locator: Locator) -> Gate:
         return self._gates.of(self._doors.origin if locator.authorised else origin_of(url_of(locator.url)))

@@ -119,6 +119,8 @@ class Wire:
             if pause is None or gate.down or not gate.spend():
                 raise failed
             await trio.sleep(pause)
+            if trio.current_time() >= patience.until:  # A machine that stood still has slept too long.
+                raise failed
 
     async def _once(self, request: Request, until: float) -> Reply:
         gate = self.gates.of(self._doors.origin)

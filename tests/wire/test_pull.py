@@ -552,6 +552,25 @@ async def test_the_last_failures_own_errno_is_the_answer(
     assert trio.current_time() - began < deadline + deadline / 4
 
 
+@pytest.mark.trio
+async def test_a_machine_that_stood_still_between_two_tries_is_not_the_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Who wakes from the wait for the next try when his time is over is told what the last one met with, not
+    that no connection was free."""
+    network = Scripted(Misbehaved("reset"))
+
+    async def stand_still() -> None:
+        await trio.sleep(0.1)  # The first wait is longer.
+        autojump_clock.jump(27.5)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stand_still)
+        failed = await refused(network, 0, 1000)
+    assert (type(failed), str(failed)) == (Misbehaved, "reset")
+    assert len(network.asked) == 1
+
+
 # 429 ----------------------------------------------------------------------------------------------------
 
 

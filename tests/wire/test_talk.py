@@ -149,6 +149,25 @@ async def test_patience_ends_short_of_the_deadline(autojump_clock: trio.testing.
 
 
 @pytest.mark.trio
+async def test_a_machine_that_stood_still_between_two_tries_is_not_the_answer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Who wakes from the wait for the next try when his time is over is told what the last one met with, not
+    that no connection was free."""
+    network = Scripted(Misbehaved("reset"))
+
+    async def stand_still() -> None:
+        await trio.sleep(0.1)  # The first wait is longer.
+        autojump_clock.jump(27.5)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stand_still)
+        failed = await failing(wire_on(network))
+    assert (type(failed), str(failed)) == (Misbehaved, "reset")
+    assert len(network.asked) == 1
+
+
+@pytest.mark.trio
 async def test_the_background_has_its_own_patience(autojump_clock: trio.testing.MockClock) -> None:
     """A listing behind is asked for five times at most."""
     network = Scripted(Answer(503))
