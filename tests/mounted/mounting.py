@@ -163,6 +163,12 @@ class Mount:
         """Give the names in a folder of the mount."""
         return set(os.listdir(self.path.joinpath(*names)))
 
+    def list_all(self) -> Mount:
+        """Wait for the first listings: a name looked for before them waits two seconds only."""
+        for folder in ("flowmusic", "tempolor", "library"):
+            self.listed(folder)
+        return self
+
     def songs(self) -> set[str]:
         """Give the songs' folders in `library/`, without the playlists beside them."""
         return {name for name in self.listed("library") if not name.endswith(".m3u8")}

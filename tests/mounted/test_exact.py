@@ -370,6 +370,7 @@ def test_zero_bytes_are_not_padded(service: Service, tmp_path: Path) -> None:
         for size in (65_535, 65_536, 65_537, 262_144, 44, 300_001)
     ]
     with mounted(service, tmp_path) as mount:
+        mount.list_all()
         for job in jobs:
             path = mount.path / "tempolor" / job.item / "song.wav"
             assert sha256(path) == digest(job.assets["wav"])
@@ -381,6 +382,7 @@ def test_version_change(service: Service, tmp_path: Path) -> None:
     ESTALE, and a new `open` gets the new version whole."""
     job = service.add_job("100", wav=wav_of_size(4_000_044, "old"))
     with mounted(service, tmp_path, deadline=3) as mount:
+        mount.list_all()
         wav = mount.path / "tempolor" / job.item / "song.wav"
         with wav.open("rb", buffering=0) as old:
             head = os.pread(old.fileno(), 4096, 0)

@@ -32,6 +32,7 @@ def test_a_song_is_whole(service: Service, tmp_path: Path) -> None:
     timing = [[0.5, 1.0], [2.0, 3.0]]
     service.add_clip(ADA, "Tide", 0.5, cover=JPEG, lyrics=LYRICS, timing=timing, created=1_780_308_000.0)
     with mounted(service, tmp_path) as mount:
+        mount.list_all()
         song = mount.path / "library" / "Tide"
         assert set(os.listdir(song)) == {
             *("Tide.mp3", "Tide.m4a", "Tide.wav"),
@@ -58,6 +59,7 @@ def test_a_playlist_plays(service: Service, tmp_path: Path) -> None:
     service.add_clip(ADA, "Old", 2.0)
     service.add_clip(ADA, "New", 3.0)
     with mounted(service, tmp_path) as mount:
+        mount.list_all()
         library = mount.path / "library"
         lines = (library / "All.m3u8").read_text().splitlines()
         assert lines == ["#EXTM3U", "#EXTINF:3,New", "New/New.mp3", "#EXTINF:2,Old", "Old/Old.mp3"]
@@ -71,6 +73,7 @@ def test_what_is_written_changes_with_what_is_known(service: Service, tmp_path: 
     """New lyrics and a new song show in files that were read before, each with its new size."""
     clip = service.add_clip(ADA, "Tide", 0.5, lyrics="One")
     with mounted(service, tmp_path, listing_ttl=0.2) as mount:
+        mount.list_all()
         library = mount.path / "library"
         text, playlist = library / "Tide" / "lyrics.txt", library / "All.m3u8"
         assert text.read_text() == "One\n"

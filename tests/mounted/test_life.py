@@ -86,6 +86,7 @@ def test_services_stopped(service: Service, tmp_path: Path) -> None:
     an error at once or within the deadline, and it comes back by itself with the services."""
     stock(service)
     with running(service) as loop, attached(Mount(loop, tmp_path, deadline=3, listing_ttl=1)) as mount:
+        mount.list_all()
         clip, other = service.flow.clips
         mp3 = mount.path / "flowmusic" / f"{clip.uuid}.mp3"
         wanted = sha256(mp3)
@@ -112,6 +113,7 @@ def test_kill_9(busy: bool, service: Service, tmp_path: Path) -> None:
     with mounted(service, tmp_path) as mount:
         mp3 = mount.path / "flowmusic" / f"{service.flow.clips[0].uuid}.mp3"
         large = mount.path / "tempolor" / job.item / "song.wav"
+        mount.list_all()
         sha256(mp3)
         mount.settle(mp3)
         os.stat(large)
@@ -171,6 +173,7 @@ def stalled(service: Service, tmp_path: Path) -> Iterator[tuple[Mount, Path, Pat
     stock(service)
     job = service.add_job("100", "Stalled", wav=wav_of_size(8_000_044, "stalled"))
     with mounted(service, tmp_path, deadline=30) as mount:
+        mount.list_all()
         mp3 = mount.path / "flowmusic" / f"{service.flow.clips[0].uuid}.mp3"
         sha256(mp3)
         service.twist(role=Role.CDN, path=job.item, stall_at=300_000)
@@ -222,6 +225,7 @@ def test_killed_opener_dies_within_the_deadline(service: Service, tmp_path: Path
     stock(service)
     with mounted(service, tmp_path, deadline=4) as mount:
         mount.expect("flowmusic", "open")
+        mount.list_all()
         first, second = (mount.path / "flowmusic" / f"{clip.uuid}.mp3" for clip in service.flow.clips)
         sha256(second)
         service.fail(black_hole(), kind="mp3")

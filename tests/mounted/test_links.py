@@ -20,7 +20,7 @@ def mount(service: Service, tmp_path: Path) -> Iterator[Mount]:
     """Mount one job with a wav of 20 MiB."""
     service.add_job("100", wav=wav_of_size(20 * 1024 * 1024, "long"))
     with mounted(service, tmp_path, deadline=5) as mount:
-        yield mount
+        yield mount.list_all()
 
 
 def wav_of(mount: Mount, service: Service) -> tuple[Job, Path]:

@@ -22,6 +22,7 @@ def test_disk_full(service: Service, tmp_path: Path) -> None:
     clip, job = service.add_clip("ada@example.com", "Large", 30.0), service.add_job("100", "Job", 8.0)
     with mounted(service, tmp_path, cache_size="256K") as mount:
         mount.expect(clip.uuid, job.item, "open: no room")
+        mount.list_all()
         fails(mount.path / "flowmusic" / f"{clip.uuid}.mp3", "ENOSPC")
         assert sha256(mount.path / "tempolor" / job.item / "song.wav") == digest(job.assets["wav"])
 

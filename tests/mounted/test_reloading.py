@@ -40,7 +40,7 @@ def test_a_new_token_is_taken_over(service: Service, tmp_path: Path) -> None:
     token.chmod(0o600)
     with mounted(service, tmp_path, token_file=token) as mount:
         wav = mount.path / "library/Night Drive/Night Drive.wav"
-        connection, pid = minor(mount), mount.pid
+        connection, pid = minor(mount), mount.list_all().pid
         with (mount.path / "library/Night Drive/info.json").open("rb") as held:
             service.token = "user:2-another"
             token.write_text(service.token)
