@@ -29,6 +29,10 @@ _QUIET_MOST = 900.0  # seconds; who names a year means something else, and is as
 _BUDGET, _REFILL = 24.0, 0.5  # retries in hand and gained per second: about 50 in a first minute, then 30
 
 
+class Crowded(TooSlow):
+    """No connection became free in time; whose try before this failed is told of that failure instead."""
+
+
 @dataclass(slots=True)
 class Patience:
     """How long and how often one piece of work may go on asking."""
@@ -107,7 +111,7 @@ class Gate:
 
     @asynccontextmanager
     async def turn(self, kind: str, until: float) -> AsyncIterator[None]:
-        """Wait for a free connection (and for the end of a quiet time), at most until `until`."""
+        """Wait for a free connection (and the end of a quiet time), at most until `until`; else Crowded."""
         borrower = object()  # not the task: one task may hold several connections
         probe = False
         with ExitStack() as held:
@@ -118,7 +122,7 @@ class Gate:
                     await limiter.acquire_on_behalf_of(borrower)
                     held.callback(limiter.release_on_behalf_of, borrower)
             if waiting.cancelled_caught:
-                raise TooSlow("no connection became free in time")
+                raise Crowded("no connection became free in time")
             try:
                 # While this one waited, others may have found the host down, or have begun to probe it.
                 self.admit(kind, until)

@@ -37,7 +37,7 @@ from musicfs.errors import (
 from musicfs.model import Locator
 from musicfs.wire import headers
 from musicfs.wire.doors import Doors, origin_of
-from musicfs.wire.gate import Gate, Gates, Patience
+from musicfs.wire.gate import Crowded, Gate, Gates, Patience
 from musicfs.wire.headers import Head
 from musicfs.wire.pace import Pace
 from musicfs.wire.targets import redirected, url_of
@@ -122,6 +122,7 @@ class Puller:
         """
         renewed = False
         gained = sink.at
+        met: UpstreamError | None = None
         while sink.stop is None or sink.at < sink.stop:
             locator = await source.locate()
             try:
@@ -139,6 +140,9 @@ class Puller:
                 source.expire(locator)  # it may be the link that is wrong: the next who asks gets another
                 raise
             except UpstreamError as failed:
+                if met is not None and isinstance(failed, Crowded):
+                    raise met from failed
+                met = failed
                 sink.faltered(failed)
                 if sink.at - gained >= _USEFUL:
                     patience.progressed(trio.current_time())

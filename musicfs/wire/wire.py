@@ -23,7 +23,7 @@ from musicfs.errors import Misbehaved, Rejected, Throttled, TooSlow, Unreachable
 from musicfs.model import Conversation, Reply, Request
 from musicfs.wire import headers
 from musicfs.wire.doors import Doors
-from musicfs.wire.gate import Gates, Patience
+from musicfs.wire.gate import Crowded, Gates, Patience
 from musicfs.wire.pull import Puller, Sink, Source, Timing
 from musicfs.wire.tally import Tally
 
@@ -102,6 +102,7 @@ class Wire:
     async def _settle(self, request: Request, patience: Patience) -> Reply:
         """Ask until there is an answer that asking again would not change."""
         gate = self.gates.of(self._doors.origin)
+        failed: UpstreamError | None = None
         while True:
             try:
                 gate.admit(request.kind, patience.until)
@@ -114,6 +115,8 @@ class Wire:
                     failed = Throttled(str(failed), headers.retry_after(reply.headers, self._wall()))
                     gate.quiet(request.kind, failed.retry_after or 0.0)
             except UpstreamError as broken:
+                if failed is not None and isinstance(broken, Crowded):
+                    raise failed from broken
                 failed = broken
             pause = patience.pause(trio.current_time(), failed)
             if pause is None or gate.down or not gate.spend():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import gzip
+from contextlib import AsyncExitStack
 from email.utils import formatdate
+from math import inf
 
 import httpx
 import pytest
@@ -27,6 +29,7 @@ from musicfs.errors import (
 )
 from musicfs.model import Form, Locator
 from musicfs.wire import Head
+from musicfs.wire.gate import CONNECTIONS
 from tests.world import (
     API,
     EDGE,
@@ -568,6 +571,33 @@ async def test_a_machine_that_stood_still_between_two_tries_is_not_the_answer(
         nursery.start_soon(stand_still)
         failed = await refused(network, 0, 1000)
     assert (type(failed), str(failed)) == (Misbehaved, "reset")
+    assert len(network.asked) == 1
+
+
+@pytest.mark.trio
+async def test_a_crowd_before_the_next_try_is_not_the_answer(autojump_clock: trio.testing.MockClock) -> None:
+    """Who fails, and then finds no connection free for another try, is told what the failure was; who finds
+    none from the beginning is told that."""
+    network = Scripted(Misbehaved("reset"))
+    wire = wire_on(network)
+    gate, told = wire.gates.of("https://edge.example.net:443"), list[UpstreamError]()
+
+    async def ask() -> None:
+        with pytest.raises(UpstreamError) as caught:
+            await wire.pull(Fixed(LINK), Bucket(0, 1000))
+        told.append(caught.value)
+
+    async with trio.open_nursery() as nursery, AsyncExitStack() as crowd:
+        nursery.start_soon(ask)
+        await trio.sleep(0.1)  # The first wait is longer.
+        for _ in range(CONNECTIONS):
+            await crowd.enter_async_context(gate.turn("range", inf))
+        nursery.start_soon(ask)
+        await trio.sleep(40)
+    assert [(one.errno, str(one)) for one in told] == [
+        (errno.EIO, "reset"),
+        (errno.ETIMEDOUT, "no connection became free in time"),
+    ]
     assert len(network.asked) == 1
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator
+from contextlib import AsyncExitStack
+from math import inf
 
 import pytest
 import trio
@@ -23,6 +25,7 @@ from musicfs.errors import (
 )
 from musicfs.model import Reply, Request
 from musicfs.wire import Wire
+from musicfs.wire.gate import CONNECTIONS
 from tests.world import API, LOOSE_ENDS, TOKEN, Answer, Move, Scripted, ok, wire_on
 
 pytestmark = LOOSE_ENDS
@@ -165,6 +168,24 @@ async def test_a_machine_that_stood_still_between_two_tries_is_not_the_answer(
         failed = await failing(wire_on(network))
     assert (type(failed), str(failed)) == (Misbehaved, "reset")
     assert len(network.asked) == 1
+
+
+@pytest.mark.trio
+async def test_a_crowd_before_the_next_try_is_not_the_answer(autojump_clock: trio.testing.MockClock) -> None:
+    """Who fails, and then finds no connection free for another try, is told what the failure was."""
+    wire = wire_on(Scripted(Misbehaved("reset")))
+    told: list[UpstreamError] = []
+
+    async def ask() -> None:
+        told.append(await failing(wire))
+
+    async with trio.open_nursery() as nursery, AsyncExitStack() as crowd:
+        nursery.start_soon(ask)
+        await trio.sleep(0.1)  # The first wait is longer.
+        for _ in range(CONNECTIONS):
+            await crowd.enter_async_context(wire.gates.of(f"{API}:443").turn("list", inf))
+        await trio.sleep(40)
+    assert [(type(one), str(one)) for one in told] == [(Misbehaved, "reset")]
 
 
 @pytest.mark.trio
