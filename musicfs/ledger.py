@@ -5,7 +5,7 @@ Losing the last second's notes in a crash costs a question to a service, never a
 says is checked against the next answer.
 
 What must always be true: what was noted is answered from that moment on; notes of one file are written in
-order; what a full or sick disk refused is written with the next notes.
+order; what a full or sick disk refused, or the end came in between, is written with the next ones.
 """
 
 from __future__ import annotations
@@ -112,10 +112,12 @@ class Ledger:
                     await self._state.clear_missing(name)
                 else:
                     await self._state.save_missing(name, missing)
-        except StoreError as failed:
+        except (StoreError, trio.Cancelled) as failed:
             # They are written with the next ones, or at the end; what was noted since is newer.
             self._unwritten, self._unkept = files | self._unwritten, directories | self._unkept
             self._unmissed |= unmissed
+            if isinstance(failed, trio.Cancelled):
+                raise
             log.error("lengths and versions could not be written down: %s", failed)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from musicfs.core.zipdir import Directory, ZipDirectory
 from musicfs.demo import zip_of
@@ -205,3 +206,35 @@ async def test_what_a_sick_disk_refuses_is_written_when_it_is_well(tmp_path: Pat
         clock.now = NOW + DAY
         ledger.missed(OTHER)
         assert ledger.hidden(OTHER)
+
+
+class SlowState(State):
+    """A state database that is at work for as long as somebody waits for it."""
+
+    slow = True
+
+    async def _replace(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        if self.slow:
+            await trio.sleep_forever()
+        await super()._replace(table, rows)
+
+
+@pytest.mark.trio
+async def test_what_was_being_written_at_the_end_is_written(tmp_path: Path) -> None:
+    """A life that ends while notes are being written loses none: the last flush writes them."""
+    with SlowState(tmp_path / "state") as state:
+        ledger = Ledger(state, Clock())
+        ledger.note(KEY, Known(1, 5))
+        ledger.keep_directory(STEMS, 1, a_directory())
+        ledger.missed(OTHER)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ledger.write_behind)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        state.slow = False
+        await ledger.flush()
+    with State(tmp_path / "state") as state:
+        ledger = Ledger(state, Clock())
+        assert ledger.known(KEY) == Known(1, 5)
+        assert ledger.directory(STEMS) == (1, a_directory())
+        assert ledger.refused(OTHER) == NOW
