@@ -13,19 +13,21 @@ What must always be true: nothing waits without a limit; what Ardour writes goes
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.clients.daw_work import Working, working
 from tests.clients.desktop_session import Desk
-from tests.mounted.mounting import run
 
 RATE = 44_100
 _SUPERCLOCK = 282_240_000  # Ardour's ticks a second, in which a session's file counts
 _TRIES = 4  # on a machine four times as busy as it can be one export in twelve ended in "double free"
-_LIMIT = 120.0  # seconds; a minute of sound takes 3 on a quiet machine
+LIMIT = 120.0  # seconds; a minute of sound takes 3 on a quiet machine
+EXPORTED = "exported"
 
 _ENGINE = """AudioEngine:set_backend("None (Dummy)", "", "")
 AudioEngine:set_sample_rate(44100)
@@ -64,18 +66,24 @@ io.stdout:flush()
 quit()
 """
 _PLAY = """local UI = ARDOUR.TransportRequestSource.TRS_UI
+local function went(from)
+    for _ = 1, {looks} do
+        ARDOUR.LuaAPI.usleep(500000)
+        if s:transport_sample() > from + {enough} then break end
+    end
+    return s:transport_sample() - from
+end
 local here = s:transport_sample()
 s:request_roll(UI)
-ARDOUR.LuaAPI.usleep(2000000)
-print("played", s:transport_sample() - here)
+print("played", went(here))
 s:request_locate({place}, false, ARDOUR.LocateTransportDisposition.MustRoll, UI)
-ARDOUR.LuaAPI.usleep(3000000)
-print("located", s:transport_sample() - {place})
+print("located", went({place}))
 io.stdout:flush()
 s:request_stop(false, false, UI)
 ARDOUR.LuaAPI.usleep(200000)
 quit()
 """
+_LOOKS = 80  # half a second each: a locate into what never comes waits for one deadline
 _TIMES = 'start="a0" length="a{length}@a0" sync-position="a0" ancestral-start="a0" ancestral-length="a0@a0"'
 _SHAPE = 'fade-in-active="0" fade-out-active="0" default-fade-in="0" default-fade-out="0" scale-amplitude="1"'
 _REGION = (
@@ -97,14 +105,23 @@ class Session:
 
     def export(self, out: Path) -> bytes:
         """Export all of it and give the samples."""
+        return self._do(_OPEN + _EXPORT, EXPORTED, **self._whole(out)).samples
+
+    @contextmanager
+    def exporting(self, out: Path) -> Iterator[Working]:
+        """Begin to export all of it. It is done when it says `EXPORTED`."""
+        with self._begun(_OPEN + _EXPORT, **self._whole(out)) as work:
+            yield work
+
+    def _whole(self, out: Path) -> dict[str, object]:
         out.mkdir(exist_ok=True)
-        self._do(_OPEN + _EXPORT, "exported", out=out, samples=int(self.seconds * RATE))
-        wav = (out / f"{self.folder.name}.wav").read_bytes()
-        return wav[wav.index(b"data") + 8 :]  # what stands before the samples tells when it was made
+        return {"out": out, "samples": int(self.seconds * RATE)}
 
     def play(self, place: float) -> dict[str, int]:
-        """Play from the start, then from a place (seconds); give how many samples each went on."""
-        said = self._do(_OPEN + _PLAY, "located", place=int(place * RATE))
+        """Play a second from the start, then one from a place (seconds); give how many samples each went on,
+        which are fewer where it does not in time."""
+        values = {"place": int(place * RATE), "enough": RATE, "looks": _LOOKS}
+        said = self._do(_OPEN + _PLAY, "located", **values).said
         return {word: int(count) for word, count in re.findall(r"(played|located)\s+(-?\d+)", said)}
 
     @property
@@ -113,31 +130,39 @@ class Session:
         return sorted(path.read_bytes() for path in (self.folder / "peaks").glob("*.peak"))
 
     def show(self, desk: Desk) -> None:
-        """Open it in Ardour's window."""
+        """Open it in Ardour's window, and wait for that."""
+        self.open(desk)
+        desk.window(f"^{self.folder.name} - Ardour$", 90)
+
+    def open(self, desk: Desk) -> None:
+        """Start Ardour's window with it; it may not open."""
         for path in (self.folder, *self.folder.rglob("*")):
             shutil.chown(path, desk.user.pw_uid, desk.user.pw_gid)
         desk.write(desk.config / "ardour7" / "config", _SETTINGS)
         desk.write(desk.config / "ardour7" / ".a7", "")  # or it would ask what a newcomer wants
         desk.start("ardour", "-a", "-n", self.folder / f"{self.folder.name}.ardour")
-        desk.window(f"^{self.folder.name} - Ardour$", 90)
 
-    def _do(self, script: str, last: str, **values: object) -> str:
-        """Have Ardour's engine run a script in a home of its own until it says its last word; give all it
-        said."""
-        named = {"folder": self.folder, "name": self.folder.name, **values}
-        file = self.folder.parent / f"{self.folder.name}.lua"
-        file.write_text(_ENGINE + script.format(**named))
-        environ = {**os.environ, "HOME": str(self.folder.parent)}
-        environ.pop("XDG_CONFIG_HOME", None)
+    def _do(self, script: str, last: str, **values: object) -> Working:
+        """Have Ardour's engine run a script until it says its last word."""
         for _ in range(_TRIES):
             if script is _MAKE:
                 shutil.rmtree(self.folder, ignore_errors=True)
-            ended = run(["sh", "-c", 'exec ardour7-lua < "$0"', file], env=environ, limit=_LIMIT)
-            said = ended.stdout + ended.stderr
-            if last in said or ended.returncode >= 0:
+            with self._begun(script, **values) as work:
+                work.end(LIMIT)
+            if last in work.said or not work.fell:
                 break
-        assert last in said, said
-        return said
+        assert last in work.said, work.said
+        return work
+
+    @contextmanager
+    def _begun(self, script: str, **values: object) -> Iterator[Working]:
+        """Have Ardour's engine run a script, in the home that the session's folder is in."""
+        home, name = self.folder.parent, self.folder.name
+        file = home / f"{name}.lua"
+        file.write_text(_ENGINE + script.format(folder=self.folder, name=name, **values))
+        words = ("sh", "-c", 'exec ardour7-lua < "$0"', file)
+        with working(words, home, Path(f"{values.get('out')}") / f"{name}.wav") as work:
+            yield work
 
 
 def embedded(folder: Path, path: Path, seconds: float) -> Session:

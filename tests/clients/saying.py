@@ -140,6 +140,13 @@ def dialogs() -> dict[str, dict[str, str]]:
     return {errno: dict(zip(head[1:], row[1:], strict=True)) for row in rows for errno in row[0].split(", ")}
 
 
+def daws() -> dict[str, dict[str, str]]:
+    """Read the table of DAWs: for each errno, what each of them says and where."""
+    rows = _cells("DAWs")
+    head, *told = rows[[row[0] for row in rows].index("what came") :]
+    return {errno: dict(zip(head[1:], row[1:], strict=True)) for row in told for errno in row[0].split(", ")}
+
+
 def _cells(heading: str) -> list[list[str]]:
     section = PAGE.read_text().split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
     rows = [line for line in section.splitlines() if line.startswith("|") and not line.startswith("| ---")]

@@ -23,6 +23,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -251,5 +252,5 @@ def stage(
 def _mounted(sound: Sound, service: Service, mount: Mount, wire: Link | None) -> Iterator[Stage]:
     with attached(mount):
         for name in ("flowmusic", "tempolor", "library"):
-            mount.listed(name)
+            until(partial(_listed, mount.path / name))  # a busy machine may need longer than a short deadline
         yield Stage(sound, service, mount, wire, mount.home / "local")
