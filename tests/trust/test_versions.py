@@ -188,10 +188,11 @@ def test_handle_keeps_a_whole_version(song: Song, mount: Mount, service: Service
 def test_parallel_readers_over_a_change(mount: Mount, service: Service) -> None:
     """Six readers at random places while the object changes three times and more: everything one handle
     gives is of one version."""
+    end = time.monotonic() + 60.0
     for number in range(8):
         song = Song(service, mount, f"Parallel {number}")
         service.knobs.cdn = Delivery(drip=2_000_000.0)  # or a song has come whole before it changes
-        if len(_read_over_changes(song, service)) > 1:
+        if len(_read_over_changes(song, mount, service, end)) > 1:
             began = len(service.log)
             found = song.judge(read_whole(song.path))
             # What came whole before the last change is not asked about again.
@@ -201,7 +202,11 @@ def test_parallel_readers_over_a_change(mount: Mount, service: Service) -> None:
     raise AssertionError("the change was never met")
 
 
-def _read_over_changes(song: Song, service: Service) -> set[int]:
+def _came_whole(song: Song, mount: Mount) -> bool:
+    return any(song.job.item in one.key and one.found.complete for one in kept(mount.home))
+
+
+def _read_over_changes(song: Song, mount: Mount, service: Service, end: float) -> set[int]:
     """Have six readers at a song that changes until it came whole; give the versions that they saw."""
     ended, failures, seen = threading.Event(), list[BaseException](), set[int]()
 
@@ -224,8 +229,9 @@ def _read_over_changes(song: Song, service: Service) -> set[int]:
         began = len(service.log)
         song.change(SIZE + rng.choice([0, 0, 4096, -4096]))
         with contextlib.suppress(AssertionError):
-            until(lambda began=began: len(service.log) > began + 3, 0.5)  # type: ignore[misc]
-        if turn >= 3 and (len(seen) > 1 or len(service.log) == began):
+            # More and more of it: in what time a handle comes to its end is up to the machine.
+            until(lambda more=began + 3 + turn: len(service.log) > more or _came_whole(song, mount), 2.0)  # type: ignore[misc]
+        if turn >= 3 and (len(seen) > 1 or _came_whole(song, mount) or time.monotonic() > end):
             break
     ended.set()
     for reader in readers:
@@ -338,6 +344,10 @@ def test_restless_mp3s(tmp_path: Path) -> None:
                 read(rng.choice(clips).uuid)
 
         _at_once([lambda seed=seed: reads(seed) for seed in range(4)])  # type: ignore[misc]
+        for number in range(100):  # Where servers are slow, many readers share what little comes.
+            if service.counts["mp3"] > 8:
+                break
+            read(clips[number % len(clips)].uuid)
         for clip in clips:  # One that was always in another's way is read alone.
             if not found[clip.uuid]:
                 until(lambda uuid=clip.uuid: read(uuid), 20)  # type: ignore[misc]
