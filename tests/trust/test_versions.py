@@ -88,7 +88,7 @@ def service() -> Service:
 @pytest.fixture(scope="module")
 def _mount(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
     """Mount it once for all."""
-    with mounted(service, tmp_path_factory.mktemp("versions"), listing_ttl=0.3, deadline=5) as mount:
+    with mounted(service, tmp_path_factory.mktemp("versions"), listing_ttl=0.3, deadline=15) as mount:
         yield mount
 
 
