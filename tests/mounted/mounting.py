@@ -164,10 +164,16 @@ class Mount:
         return set(os.listdir(self.path.joinpath(*names)))
 
     def list_all(self) -> Mount:
-        """Wait for the first listings: a name looked for before them waits two seconds only."""
+        """Wait for the first listings, however short the deadline; a name waits for them two seconds only."""
+        self.expect("the first listing is still being read")
         for folder in ("flowmusic", "tempolor", "library"):
-            self.listed(folder)
+            until(partial(self._lists, folder))
         return self
+
+    def _lists(self, folder: str) -> bool:
+        with contextlib.suppress(TimeoutError):
+            return self.listed(folder) is not None
+        return False
 
     def songs(self) -> set[str]:
         """Give the songs' folders in `library/`, without the playlists beside them."""

@@ -42,7 +42,7 @@ def service() -> Service:
 def mount(service: Service, tmp_path: Path) -> Iterator[Mount]:
     """Mount them, listed."""
     with mounted(service, tmp_path) as mount:
-        mount.listed("flowmusic"), mount.listed("tempolor")
+        mount.list_all()
         service.reset_counts()
         yield mount
 

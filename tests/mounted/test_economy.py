@@ -40,8 +40,7 @@ def service() -> Service:
 def mount(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
     """Mount it once for all; no refresh comes between, however long these tests take."""
     with mounted(service, tmp_path_factory.mktemp("economy"), listing_ttl=3600) as mount:
-        mount.listed("flowmusic"), mount.listed("tempolor")
-        yield mount
+        yield mount.list_all()
 
 
 @pytest.fixture(autouse=True)

@@ -40,8 +40,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     service = fill(Service(clock=time.time))
     service.add_clip("ben@example.org", "Of another account")
     with mounted(service, tmp_path_factory.mktemp("errno"), deadline=4, listing_ttl=3600) as mount:
-        mount.listed("flowmusic"), mount.listed("tempolor"), mount.listed("library")
-        yield Stage(mount, service)
+        yield Stage(mount.list_all(), service)
 
 
 @pytest.fixture(autouse=True)
@@ -263,7 +262,7 @@ def test_broken_account(tmp_path: Path) -> None:
     """596 is EACCES for that account's files alone."""
     service = Service(clock=time.time)
     mine, other = service.add_clip("ada@example.com", "A"), service.add_clip("ben@example.org", "B")
-    with mounted(service, tmp_path, deadline=3, listing_ttl=3600) as mount:
+    with mounted(service, tmp_path, listing_ttl=3600) as mount:
         assert len(mount.listed("flowmusic")) == 2
         service.flow.accounts["ada@example.com"].broken = True
         mount.expect(mine.uuid)

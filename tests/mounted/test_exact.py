@@ -151,8 +151,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         service.add_clip("ada@example.com", f"Song {number}", 20.0)
         service.add_job("100", f"Job {number}", wav=wav_of_size(6_000_044, number))
     with mounted(service, tmp_path_factory.mktemp("exact"), deadline=8) as mount:
-        mount.listed("flowmusic"), mount.listed("tempolor")
-        yield Stage(mount, service)
+        yield Stage(mount.list_all(), service)
 
 
 @pytest.fixture(autouse=True)

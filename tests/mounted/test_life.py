@@ -100,7 +100,7 @@ def test_services_stopped(service: Service, tmp_path: Path) -> None:
         cold = mount.path / "flowmusic" / f"{other.uuid}.mp3"
         assert "No route to host" in run(["cat", cold]).stderr
         loop.start()
-        until(lambda: run(["cat", cold]).returncode == 0, 40)
+        until(lambda: run(["cat", cold]).returncode == 0, 80)
         assert sha256(cold) == digest(other.assets["mp3"])
 
 

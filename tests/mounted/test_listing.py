@@ -28,9 +28,7 @@ def lively(service: Service, tmp_path: Path) -> Iterator[Mount]:
     """Mount a service whose listing is fresh for a second."""
     stock(service)
     with mounted(service, tmp_path, listing_ttl=1, forget_after=1, deadline=5) as mount:
-        for folder in ("flowmusic", "tempolor", "library"):
-            mount.listed(folder)
-        yield mount
+        yield mount.list_all()
 
 
 def refreshed(service: Service, mount: Mount, times: int = 2) -> None:

@@ -32,7 +32,7 @@ def test_disk_sick(service: Service, tmp_path: Path) -> None:
     ones play."""
     clip, job = service.add_clip("ada@example.com", "Song"), service.add_job("100", "Job", 8.0)
     with mounted(service, tmp_path) as mount:
-        mount.listed("flowmusic")
+        mount.list_all()
         shutil.rmtree(tmp_path / "cache" / "objects")
         (tmp_path / "cache" / "objects").write_text("not a folder")
         mount.expect(clip.uuid, job.item, "open: the disk")
@@ -70,8 +70,7 @@ def saboteur(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with running(fill(service := Service(clock=time.time), 2 * len(COLLABORATORS))) as loop:
         program = ("-m", "tests.mounted.sabotage", str(home / "sabotage"))
         with attached(Mount(loop, home, *program, deadline=3, listing_ttl=3600)) as mount:
-            mount.listed("flowmusic"), mount.listed("tempolor"), mount.listed("library")
-            yield Stage(mount, service)
+            yield Stage(mount.list_all(), service)
 
 
 @pytest.mark.parametrize("what", COLLABORATORS)

@@ -36,9 +36,7 @@ def mount(service: Service, tmp_path: Path) -> Iterator[Mount]:
             "100", f"Job {number}", 10.0, wav=wav, stems=zip_of({"bass.wav": b"RIFF" + bytes(5000)})
         )
     with mounted(service, tmp_path, deadline=4, listing_ttl=1) as mount:
-        for folder in ("flowmusic", "tempolor", "library"):
-            mount.listed(folder)
-        yield mount
+        yield mount.list_all()
 
 
 def mp3_of(mount: Mount, clip: Clip) -> Path:

@@ -77,7 +77,7 @@ def aftermath(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aftermath]:
     home = tmp_path_factory.mktemp("secrets")
     with mounted(service, home, deadline=2, listing_ttl=1, log_level="debug") as mount:
         mount.expect("WARNING")
-        mount.listed("flowmusic"), mount.listed("tempolor")
+        mount.list_all()
         trouble(mount, service)
         status = mount.ask("status", str(mount.path)), mount.ask("status", "--json", str(mount.path))
         assert [asked.returncode for asked in status] == [0, 0]

@@ -43,8 +43,7 @@ def silence(tmp_path_factory: pytest.TempPathFactory) -> Silence:
         running(strange, tls=True) as stranger,
         mounted(service, home, deadline=3, listing_ttl=3600) as mount,
     ):
-        stage = Stage(mount, service)
-        mount.listed("flowmusic"), mount.listed("tempolor"), mount.listed("library")
+        stage = Stage(mount.list_all(), service)
         links: dict[str, Answer] = {
             "DNS": body(b'{"url":"https://nobody.musicfs.invalid/a.wav","remainSeconds":0}'),
             "TLS": body(f'{{"url":"{stranger.cdn_url}/a.wav","remainSeconds":0}}'.encode()),

@@ -17,6 +17,7 @@ def test_asked_for_once(tmp_path: Path) -> None:
     for job in jobs:
         job.created = job.updated = time.time() - 7200  # so that a refusal is the last word
     with mounted(service, tmp_path) as mount:
+        mount.list_all()
         for restart in (False, True):
             if restart:
                 mount.restart()

@@ -218,6 +218,7 @@ def test_pins_survive_pressure_and_have_a_cap(service: Service, tmp_path: Path) 
     more = service.add_job("100", "More", wav=wav_of_size(3 * MIB, "more"), without=("mp3",))
     clips = [service.add_clip("ada@example.com", f"Song {number}", 60.0) for number in range(12)]
     with mounted(service, tmp_path, cache_size="8M") as mount:
+        mount.list_all()
         path, other = (mount.path / "tempolor" / job.item / "song.wav" for job in (kept, more))
         assert mount.ask("warm", str(path)).returncode == 0
         for clip in clips[:6]:
@@ -297,6 +298,7 @@ def test_the_mount_answers_while_it_verifies(service: Service, tmp_path: Path) -
     job = service.add_job("100", "Large", wav=wav_of_size(64 * MIB, "large"))
     clip = service.add_clip("ada@example.com", "Tide", 20.0)
     with mounted(service, tmp_path) as mount:
+        mount.list_all()
         assert mount.ask("warm", f"{mount.path}/tempolor/{job.item}/song.wav").returncode == 0
         command = [sys.executable, "-m", "musicfs", "cache", "verify"]
         with subprocess.Popen(command, env=mount.environ, stdout=subprocess.PIPE) as verifying:
