@@ -20,6 +20,10 @@ from tests.faults.hang import scene
 from tests.figures import FAULTS
 from tests.mounted.mounting import STEP, Mount
 
+FROZEN = 5.0
+"""Seconds without an answer after which the loop stood still. One that blocks does so until the next request,
+which never comes (`control.ask` gives up after 12); a busy machine starves a healthy one for one or two."""
+
 KILLER = """
 import os, random, signal, sys, time
 folder, kills, pause, seed = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
@@ -89,5 +93,5 @@ def main(amount: int, seed: int, tell: Callable[[str], None]) -> str:
     with tempfile.TemporaryDirectory(prefix="race-") as folder, scene(Path(folder)) as now:
         worst = race(now.mount, amount, str(seed))
         settle(now.mount)
-    assert worst < 1.0, f"the loop stood still for {worst:.1f} s"
+    assert worst < FROZEN, f"the loop stood still for {worst:.1f} s"
     return f"{amount:,} clients killed in a request; the loop's slowest answer took {worst:.2f} s"

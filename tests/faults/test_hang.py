@@ -17,7 +17,7 @@ import pytest
 from musicfs.demo import Role, content
 from tests.faults.gauges import let_go, settle
 from tests.faults.hang import CROWD, DEADLINE, PROMISE, crowd, in_flight, scene, stock, watched
-from tests.faults.race import race
+from tests.faults.race import FROZEN, race
 from tests.figures import FAULTS
 from tests.loopback import running
 from tests.mounted.mounting import Mount, attached, done, run, sha256, take_away, until
@@ -156,7 +156,7 @@ def test_killed_clients_never_freeze_the_loop(tmp_path: Path) -> None:
     """Clients that are killed in the middle of a request never freeze the daemon's loop, as pyfuse3's own
     would (fuse-trio-httpx.md §1.8): it answers while nobody asks the mount anything."""
     with scene(tmp_path) as now:
-        assert race(now.mount, 60, "ci") < 1.0
+        assert race(now.mount, 60, "ci") < FROZEN
         settle(now.mount)
 
 
