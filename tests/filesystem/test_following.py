@@ -117,6 +117,30 @@ async def test_order_of_nobody(tmp_path: Path, autojump_clock: trio.testing.Mock
 
 
 @pytest.mark.trio
+async def test_no_order_is_not_sorted_for_each_file(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A program that reads whole files in no order has the folder sorted once a minute, not for each file."""
+    made = service(clips=12, pause=0.01)
+    async with living(made, tmp_path) as mounted:
+        paths = await listed(mounted)
+        walks = mounted.files._following._walks
+
+        async def orders() -> list[int]:
+            """Break off three copies, and name the orders that are kept then."""
+            for at in (0, 5, 3, 9, 1, 7):
+                await read(mounted, paths[at])
+            return [id(order) for _, order in walks._sorted.values()]
+
+        first = await orders()
+        assert first
+        assert await orders() == first
+        await trio.sleep(61.0)
+        await read(mounted, paths[2])
+        assert not walks._sorted
+
+
+@pytest.mark.trio
 async def test_probers(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
     """A program that reads the head of every file in order has nothing fetched ahead of it."""
     made = service(jobs=6)
