@@ -213,9 +213,9 @@ class Site:
 
 @asynccontextmanager
 async def site(
-    tls: bool = False, ca_file: Path | None = None, trusted: bool = True, deadline: float = 3.0
+    tls: bool = False, ca_file: Path | None = None, trusted: bool = True, deadline: float = 15.0
 ) -> AsyncIterator[Site]:
-    """Serve, and end in time."""
+    """Serve, and end in time. A request may be silent for a third of the deadline, and a machine too."""
     service = Service(token=TOKEN)
     with trio.fail_after(LIMIT):
         async with serving(service, tls=tls) as loop:
@@ -402,7 +402,7 @@ async def test_no_http_is_misbehaviour() -> None:
         await stream.aclose()
 
     with trio.fail_after(LIMIT):
-        async with site() as made, trio.open_nursery() as nursery:
+        async with site(deadline=3.0) as made, trio.open_nursery() as nursery:
             listeners = await nursery.start(trio.serve_tcp, babble, 0)
             port = listeners[0].socket.getsockname()[1]
             made.link = Locator(f"http://127.0.0.1:{port}/x")
