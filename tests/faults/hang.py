@@ -106,8 +106,7 @@ class Scene:
 
     def __init__(self, mount: Mount, service: Service) -> None:
         self.mount, self.service = mount, service
-        for folder in ("flowmusic", "tempolor", "library"):
-            mount.listed(folder)
+        mount.list_all()
         self.songs = [mount.path / "flowmusic" / f"{clip.uuid}.mp3" for clip in service.flow.clips]
         self.wavs = [mount.path / "tempolor" / job.item / "song.wav" for job in service.tempolor.jobs]
         self.cached = self.songs.pop()

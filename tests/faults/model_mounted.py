@@ -43,7 +43,7 @@ class OnKernel:
         self.mount = self._stack.enter_context(
             mounted(self.service, self.home, cache_size=self.limit, listing_ttl=0.2, deadline=5)
         )
-        self.mount.expect("WARNING")
+        self.mount.list_all().expect("WARNING")
 
     def names(self, folder: str) -> set[str]:
         """List a folder."""

@@ -145,8 +145,7 @@ def soak(home: Path, seconds: float, seed: int, tell: Callable[[str], None] = la
     files = catalogue(service)
     with mounted(service, home, deadline=6, listing_ttl=1, cache_size=CACHE) as mount:
         mount.expect("WARNING")
-        for folder in ("flowmusic", "tempolor"):
-            mount.listed(folder)
+        mount.list_all()
         health = Health(mount.pid)
         health.look()
         rest = health.descriptors[0]

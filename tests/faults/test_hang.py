@@ -123,7 +123,8 @@ def test_a_ninth_player(fusectl: bool, tmp_path: Path) -> None:
             jobs, clips = service.tempolor.jobs, service.flow.clips
             wavs = [mount.path / "tempolor" / job.item / "song.wav" for job in jobs]
             cold = mount.path / "library" / str(clips[0].title) / f"{clips[0].title}.wav"
-            done([*inside, "ls", mount.path / "library", mount.path / "tempolor", mount.path / "flowmusic"])
+            folders = [mount.path / name for name in ("library", "tempolor", "flowmusic")]
+            until(lambda: run([*inside, "ls", *folders]).returncode == 0)
             done([*inside, "cat", wavs[8]])
             for wav in wavs[:8]:
                 done([*inside, "head", "-c", "1", wav])

@@ -19,7 +19,7 @@ from musicfs.demo import Clip, Cut, Role, Service
 from musicfs.demo.faults import Answer, black_hole, body, dropped, garbage, html, json_error, throttled
 from tests.faults.bends import BENDS
 from tests.faults.servers import BROKEN, BUSY, LATE, REDIRECTS, STATUSES
-from tests.faults.stage import Stage, staged
+from tests.faults.stage import Stage, listed, staged
 from tests.figures import FAULTS
 from tests.mounted.mounting import PLAYLISTS, run, until
 
@@ -160,8 +160,7 @@ def test_listed_once(tmp_path_factory: pytest.TempPathFactory) -> None:
     wrong: list[str] = []
     with staged(service, tmp_path_factory.mktemp("warm"), rate=RATE, deadline=60, listing_ttl=1) as stage:
         stage.mount.expect(".")
-        for folder in FOLDERS:
-            stage.mount.listed(folder)
+        listed(stage)
         known = _names(service)
         both = ("list", "accounts")
         bends = [

@@ -70,9 +70,7 @@ def hostile(home: Path) -> Iterator[tuple[Service, Mount]]:
     for number in range(len(ELSEWHERE)):
         service.add_job("100", f"Job {number}", 3.0, wav=wav_of_size(1000, number))
     with mounted(service, home, deadline=4, log_level="debug") as mount:
-        for folder in ("flowmusic", "tempolor", "library"):
-            mount.listed(folder)
-        yield service, mount
+        yield service, mount.list_all()
 
 
 @pytest.fixture(autouse=True)

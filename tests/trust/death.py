@@ -367,7 +367,7 @@ def theatre(home: Path, seed: int) -> Iterator[Theatre]:
     with running(service) as loop:
         mount = Mortal(loop, home, listing_ttl=0.2, deadline=8, cache_size=ROOMY)
         try:
-            mount.start()
+            mount.start().list_all()
             stage = Theatre(service, mount, seed)
             for name, wanted in stage.files.items():
                 verify(mount.path / name, wanted)

@@ -67,7 +67,7 @@ def service() -> Service:
 def _stage(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Mount it once for all that damage only the cache."""
     with mounted(service, tmp_path_factory.mktemp("damage"), listing_ttl=0.5) as mount:
-        yield Stage(service, mount)
+        yield Stage(service, mount.list_all())
 
 
 @pytest.fixture
@@ -367,7 +367,7 @@ def test_damaged_state(damage: str, stage: Stage) -> None:
     assert mount.stop() == 0
     STATES[damage](mount.home / "state", stage.rng)
     TRUST["damages"] += 1
-    mount.start()
+    mount.start().list_all()
     stage.check()
     assert not {"mp3", "whole"} & set(stage.service.counts)
     assert mount.path.joinpath("flowmusic").is_dir()
@@ -379,7 +379,7 @@ def test_lost_state_and_other_bytes(service: Service, tmp_path: Path) -> None:
     service = Service(clock=time.time)
     job = service.add_job("100", "Part", wav=wav_of_size(1_500_000, "old"))
     with mounted(service, tmp_path) as mount:
-        wav = mount.path / "tempolor" / job.item / "song.wav"
+        wav = mount.list_all().path / "tempolor" / job.item / "song.wav"
         with wav.open("rb", buffering=0) as file:
             assert read_at(file.fileno(), 700_000, 4096) == content(job.assets["wav"])[700_000:704_096]
         assert mount.stop() == 0
@@ -418,5 +418,5 @@ def test_state_deleted_under_the_mount(stage: Stage) -> None:
     TRUST["damages"] += 1
     stage.check()
     mount.stop()
-    mount.start()
+    mount.start().list_all()
     stage.check()

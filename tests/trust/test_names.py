@@ -33,7 +33,7 @@ def mount(service: Service, tmp_path: Path) -> Iterator[Mount]:
     """Mount it, with listings that are old at once."""
     with mounted(service, tmp_path, listing_ttl=0.3, forget_after=0.5) as mount:
         mount.expect("other bytes now", "built anew", "damaged", "cannot read")
-        yield mount
+        yield mount.list_all()
 
 
 def _archive(seed: str) -> Asset:

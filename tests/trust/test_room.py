@@ -47,7 +47,7 @@ def on_disk(service: Service, home: Path, size: str, **settings: object) -> Iter
         running(service) as loop,
         attached(Mount(loop, home, **settings)) as mount,
     ):
-        yield mount
+        yield mount.list_all()
 
 
 class Watch:

@@ -44,7 +44,7 @@ def _service() -> Service:
 def _stage(_service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Mount it once for all."""
     with mounted(_service, tmp_path_factory.mktemp("pass"), listing_ttl=0.3, deadline=6) as mount:
-        yield Stage(_service, mount)
+        yield Stage(_service, mount.list_all())
 
 
 class Stage:
