@@ -2,12 +2,15 @@
 
 How it thinks: the page is the truth that is tested. A row's `FILE` is the file's name, `PATH` its whole path,
 `…` the words for the errno; what it has in backticks has to be found, in whatever case. A row without
-backticks is a program that does not say the words at all.
+backticks is a program that does not say the words at all. Where a program has learnt to speak otherwise, a
+further row says from which version on.
 """
 
 from __future__ import annotations
 
+import errno
 import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +20,8 @@ from tests.clients.work import Ran, work
 
 PAGE = Path(__file__).parents[2] / "docs" / "programs.md"
 _SIDE_BY_SIDE = 8  # programs at a time: most of the time is spent in waiting
+_BY_ERRNO = frozenset(256 - number for number in errno.errorcode)
+"""The exit codes of a program that ends with the negative number of its error."""
 _SYSTEM = "/usr/bin/python3"  # which has Debian's modules
 _VLC = ("unshare", "--user", "cvlc", "--quiet", "-I", "dummy", "--no-video", "--play-and-exit")
 _VLC_PCM = "#transcode{vcodec=none,acodec=s16l}:std{access=file,mux=wav,dst={out}/heard.wav}"
@@ -114,13 +119,26 @@ def table(heading: str) -> dict[str, Row]:
     """Read the table of programs below a heading of the page."""
     found: dict[str, Row] = {}
     for cells in _cells(heading):
-        if len(cells) < 3 or cells[0].strip("`") not in {*PROGRAMS, *FOLDERS}:
+        named = re.fullmatch(r"`([^`]+)`(?: from (\d+))?", cells[0])
+        if named is None or len(cells) < 3 or named[1] not in {*PROGRAMS, *FOLDERS}:
+            continue
+        program, since = named.groups()
+        if since is not None and _version(program.partition(" ")[0]) < int(since):
             continue
         text = re.search("`(.*)`", cells[1])  # to the last one: sox quotes with one
-        codes = frozenset(map(int, re.findall(r"\d+", cells[2])))
-        program = cells[0].strip("`")
+        codes = _BY_ERRNO if "errno" in cells[2] else frozenset(map(int, re.findall(r"\d+", cells[2])))
         found[program] = Row(program, text[1] if text else "", codes, cells[3] if len(cells) > 3 else "")
     return found
+
+
+def _version(program: str) -> int:
+    """Give the first number of a program's version; 0 if it is not here."""
+    try:
+        told = subprocess.run([program, "-version"], capture_output=True, text=True, check=True, timeout=20)
+    except FileNotFoundError:
+        return 0
+    number = re.search(r"version \D*(\d+)", told.stdout)
+    return int(number[1]) if number else 0
 
 
 def words(column: int = 1) -> dict[str, str]:

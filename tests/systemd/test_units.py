@@ -86,7 +86,9 @@ def test_systemd_finds_nothing_to_say_about_a_unit(tmp_path: Path, unit: Path) -
     found.write_text(text.replace("ExecStart=/usr/bin/musicfs", "ExecStart=/usr/bin/true"))
     scope = ["--user"] if "@" in unit.name else []
     done = run("systemd-analyze", "verify", "--man=no", *scope, found, home=tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    # Of a machine without a bus, a container, systemd 255 says so whatever it verifies.
+    said = [line for line in done.stderr.splitlines() if "connect to system bus" not in line]
+    assert (done.returncode, done.stdout, said) == (0, "", [])
 
 
 @analysed
