@@ -177,7 +177,7 @@ class Puller:
             answer.request.extensions["timeout"]["read"] = timing.stall
             # By its name, because `sockets` brings httpcore along, which a mount starts without.
             if coming := getattr(answer.extensions.get("network_stream"), "coming", None):
-                coming(head.announced)
+                coming(head.announced, head.start == 0)
             body = answer.aiter_raw()
             stack.push_async_callback(body.aclose)  # type: ignore[attr-defined]
             await self._deliver(body, head, form, sink, timing.stall)

@@ -3,9 +3,10 @@
 How it thinks: what a read costs here is mostly the waking for it, so each brings as much as there is: up
 to 256 KiB of a socket, and under TLS everything that can be decrypted of it (trio's own SSLStream gives 16
 KiB a read: 4 times the CPU, performance.md §3). A socket is read first and waited for only if it is empty.
-Once an answer has brought 256 KiB it is a stream, and the kernel is asked (SO_RCVLOWAT) to wake us for 256
-KiB more or what is left of it, and after 25 ms for whatever came: at 100 Mbit/s that is a tenth of the
-waking. The beginning of an answer, for which somebody waits, is never held back.
+Once an answer has brought 256 KiB (512, where it begins with a file's first byte) it is a stream, and the
+kernel is asked (SO_RCVLOWAT) to wake us for 256 KiB more or what is left of it, and after 25 ms for whatever
+came: at 100 Mbit/s that is a tenth of the waking. The beginning of an answer, for which somebody waits, is
+never held back.
 
 What must always be true: bytes come out in the order in which they came in, all of them; a wait ends at
 its timeout, and a row of waits for a few bytes each ends too; a cancelled read leaves a connection that is
@@ -34,6 +35,7 @@ log = logging.getLogger("musicfs.wire")
 
 _READ = 262_144  # bytes a receive: 64 KiB (httpcore's) costs 1.6 × the CPU (performance.md §3)
 _STREAM = 262_144  # bytes of one answer after which it is a stream: the first request of a file is no longer
+_HEAD = 524_288  # the same where a file begins: ffprobe waits for 320 KiB of an mp3 with a cover
 _WORTH = 262_144  # bytes to be woken for in a stream: 21 ms at 100 Mbit/s
 _DRIP = 3  # silences, each as long as a read may wait, over which an answer's bytes have to be worth it
 _COAX = 0.025  # seconds until a stream is asked for less, so that nobody notices the wait for more
@@ -47,6 +49,8 @@ class Plain(httpcore.AsyncNetworkStream):
         self._socket.setblocking(False)
         self._came = 0
         """Bytes since something was last sent."""
+        self._stream = _STREAM
+        """Bytes after which the answer is a stream."""
         self._left: int | None = None
         """Bytes of the answer that are still to come, at least; None = nobody told."""
         self._pace: Pace | None = None
@@ -54,8 +58,12 @@ class Plain(httpcore.AsyncNetworkStream):
         self._woken_for = 1
         """How many bytes the kernel wakes us for."""
 
-    def coming(self, amount: int | None) -> None:
-        """Be told how many bytes the answer's body has; what came with its head counts as part of it."""
+    def coming(self, amount: int | None, first: bool = False) -> None:
+        """Be told how many bytes the answer's body has, and if they are a file's first ones.
+
+        What came with its head counts as part of it.
+        """
+        self._stream = _HEAD if first else _STREAM
         self._left = None if amount is None else max(0, amount - self._came)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -93,7 +101,7 @@ class Plain(httpcore.AsyncNetworkStream):
 
     async def _awaited(self) -> bytes:
         """Wait for data; in a stream for a good deal of it, but not long."""
-        if self._came >= _STREAM and self._left != 0:
+        if self._came >= self._stream and self._left != 0:
             self._wake_for(min(_WORTH, self._left or _WORTH))
             with trio.move_on_after(_COAX):
                 await trio.lowlevel.wait_readable(self._socket)
@@ -122,7 +130,7 @@ class Plain(httpcore.AsyncNetworkStream):
             Misbehaved: the connection broke.
         """
         with within(timeout, "the request could not be sent in time"):
-            self._came, self._left, self._pace = 0, None, None
+            self._came, self._left, self._pace, self._stream = 0, None, None, _STREAM
             self._wake_for(1)
             left = memoryview(buffer)
             while left:
@@ -170,9 +178,9 @@ class Secured(httpcore.AsyncNetworkStream):
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=hostname)
         self._clear = memoryview(bytearray(_READ))
 
-    def coming(self, amount: int | None) -> None:
+    def coming(self, amount: int | None, first: bool = False) -> None:
         """Be told how much comes: encrypted it is more, so the connection may count on it."""
-        self._lower.coming(amount)
+        self._lower.coming(amount, first)
 
     async def shake_hands(self) -> None:
         """Agree on keys and look at the certificate; the caller bounds it in time."""

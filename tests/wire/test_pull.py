@@ -383,6 +383,34 @@ async def test_the_middle_of_an_object_may_look_like_text(autojump_clock: trio.t
     assert bytes(bucket.got) == data[1000:]
 
 
+class Connected(Scripted):
+    """A network whose connection writes down what it is told of an answer."""
+
+    def __init__(self, move: Move) -> None:
+        super().__init__(move)
+        self.told: list[tuple[int | None, bool]] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Play the next move over a connection."""
+        answer = await super().handle_async_request(request)
+        answer.extensions["network_stream"] = self
+        return answer
+
+    def coming(self, amount: int | None, first: bool) -> None:
+        """Be told how much comes, and if a file begins with it."""
+        self.told.append((amount, first))
+
+
+@pytest.mark.trio
+async def test_a_connection_is_told_what_comes(autojump_clock: trio.testing.MockClock) -> None:
+    """It hears how long the body is, and whether it begins with the file's first byte, for which a prober
+    waits."""
+    network = Connected(ranged(DATA[:5000]))
+    await fetch(network, 0, 1000)
+    await fetch(network, 1000, 1600)
+    assert network.told == [(1000, True), (600, False)]
+
+
 @pytest.mark.trio
 async def test_a_range_beyond_the_end_is_asked_for_again(autojump_clock: trio.testing.MockClock) -> None:
     """A strict server's 416 tells the length; then exactly what there is is asked for."""

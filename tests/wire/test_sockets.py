@@ -366,6 +366,37 @@ async def test_the_end_of_a_stream_is_not_waited_for(
 
 
 @both
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.trio
+async def test_the_beginning_of_a_file_is_not_held_back(
+    autojump_clock: trio.testing.MockClock, tls: bool, first: bool
+) -> None:
+    """Of the first 512 KiB of a file each piece is handed on as it comes; elsewhere, behind 256 KiB, a small
+    one waits 25 ms for more."""
+    async with connected(tls) as (ours, peer), trio.open_nursery() as nursery:
+        await ours.write(b"GET", QUIET)
+        assert await peer.receive_some(10) == b"GET"
+
+        taken = trio.Event()
+
+        async def answer() -> None:
+            await peer.send_all(DATA[:300_000])
+            await taken.wait()
+            await trio.sleep(0.01)
+            await peer.send_all(DATA[300_000:301_000])
+
+        nursery.start_soon(answer)
+        got = len(await ours.read(65_536, QUIET))
+        ours.coming(600_000, first)
+        while got < 300_000:
+            got += len(await ours.read(65_536, QUIET))
+        taken.set()
+        began = trio.current_time()
+        assert await ours.read(65_536, QUIET) == DATA[300_000:301_000]
+        assert (trio.current_time() - began <= 0.0101) is first
+
+
+@both
 @pytest.mark.trio
 async def test_a_drip_is_a_stall(autojump_clock: trio.testing.MockClock, tls: bool) -> None:
     """A peer that sends a byte now and then, of a head or of a TLS record, each in time and of no use before
