@@ -7,15 +7,21 @@ import time
 import pytest
 
 from musicfs.demo import Service
-from tests.clients.desktop_session import DESK, SLOW, session
+from tests.clients.desktop_session import DESK, SLOW, Desk, session
 from tests.clients.desktop_thunar import Thunar
-from tests.indexers.desktop import eventually
 from tests.indexers.library import png
-from tests.mounted.mounting import mounted
+from tests.mounted.mounting import Mount, mounted, until
 
 _TUMBLER = "org.freedesktop.thumbnails.Thumbnailer1"
 
 pytestmark = [pytest.mark.needs("thunar", "ffmpegthumbnailer", "gdbus", *DESK), SLOW]
+
+
+def told(desk: Desk, mount: Mount, service: Service) -> str:
+    """Say what there is instead of one picture."""
+    made = [path.name for path in (desk.home / ".cache").rglob("*.png")]
+    asked = [(one.kind, one.form, one.sent) for one in list(service.log)]
+    return f"{made}\n{asked}\n{sorted(desk.programs().values())}\n{mount.log}\n{desk.read()}"
 
 
 def test_a_cover_in_thunar() -> None:
@@ -27,12 +33,12 @@ def test_a_cover_in_thunar() -> None:
         with mounted(service, desk.place, allow_other="true", uid=uid, gid=gid) as mount:
             mount.listed("library")
             service.reset_counts()
-            # At its first start it looks at all plugins of GStreamer; Thunar waits 25 seconds for it at most.
+            # Thunar waits 25 seconds for it at most.
             ready = ("gdbus", "wait", "--session", "--timeout", "90", "--activate", _TUMBLER, _TUMBLER)
             assert desk.run(*ready, limit=100).returncode == 0
             thunar = Thunar(desk)
             thunar.show(mount.path / "library" / "Red")
-            eventually(lambda: desk.thumbnails == 1, 60)
+            until(lambda: desk.thumbnails == 1, 60, lambda: told(desk, mount, service))
             desk.shoot("thunar-cover")
             asked = [(one.kind, one.form, one.sent) for one in list(service.log)]
             assert ("mp3", "mp3") not in [(kind, form) for kind, form, _ in asked]

@@ -172,8 +172,10 @@ class Desktop:
 
     @property
     def thumbnails(self) -> int:
-        """How many thumbnails there are."""
-        return len(list((self.home / ".cache" / "thumbnails").rglob("*.png")))
+        """How many thumbnails there are, without those that are being written: Tumbler names these by the
+        time as well, and on a busy machine such a one may stay for good."""
+        found = (self.home / ".cache" / "thumbnails").rglob("*.png")
+        return sum("-" not in path.stem for path in found)
 
     # The end -------------------------------------------------------------------------------------------
 
