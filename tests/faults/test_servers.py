@@ -15,11 +15,14 @@ import pytest
 
 from musicfs.demo import Service
 from tests.faults.reading import PROGRAMS, Reading, read
-from tests.faults.servers import CASES, GONE, Case
+from tests.faults.servers import CASES, GONE, LATE, Case
 from tests.faults.stage import Stage, fill, healed, listed, staged
 from tests.figures import FAULTS
 
 SIDE_BY_SIDE = 24
+AGAIN = 3
+"""Times that a song which was late is read again, with nobody beside it: on a machine that stands still for a
+moment its turn may not come in four seconds, or its host be taken for silent. What is late by itself stays so."""
 LIMIT = 30.0  # seconds on a busy machine: an `open` and a repeated read of 4 s each, and songs in between
 SONGS: list[tuple[str, Path, bytes]] = []
 """The songs that were tried, for those who look again."""
@@ -60,14 +63,22 @@ def try_all(stage: Stage) -> list[Outcome]:
     SONGS[:] = songs
 
     def tried(number: int) -> Reading:
+        CASES[number].inject(stage.service, songs[number][0])
+        return reads(number)
+
+    def reads(number: int) -> Reading:
         ident, path, wanted = songs[number]
-        CASES[number].inject(stage.service, ident)
+        stage.calls[ident] = 0
         return read(PROGRAMS[number % len(PROGRAMS)], path, wanted, LIMIT)
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         # What has to come through goes first: a host's retries are one budget, and the others use it up.
         order = sorted(range(len(CASES)), key=lambda number: bool(CASES[number].errors))
         found = dict(zip(order, pool.map(tried, order), strict=True))
+        for number in order:
+            for _ in range(AGAIN):
+                if found[number].error in LATE - CASES[number].errors and not found[number].lie:
+                    found[number] = reads(number)
         readings = [found[number] for number in range(len(CASES))]
         calls = [stage.calls[ident] for ident, _, _ in songs]
         stage.heal()
