@@ -22,7 +22,7 @@ from tests.figures import FAULTS
 SIDE_BY_SIDE = 24
 AGAIN = 3
 """Times that a song which was late is read again, with nobody beside it: on a machine that stands still for a
-moment its turn may not come in four seconds, or its host be taken for silent. Its fault's own lateness stays."""
+moment its turn may not come in four seconds, or its host be taken for silent. A fault's lateness stays."""
 LIMIT = 30.0  # seconds on a busy machine: an `open` and a repeated read of 4 s each, and songs in between
 SONGS: list[tuple[str, Path, bytes]] = []
 """The songs that were tried, for those who look again."""
