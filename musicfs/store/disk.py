@@ -14,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
@@ -25,6 +26,9 @@ from musicfs.slab import Slab
 
 _KEEP_SIZE_PUNCH_HOLE = 0x01 | 0x02
 """FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE of linux/falloc.h; a hole may only be punched with both."""
+
+_LETS_GO = 2.0
+"""Seconds that a daemon may take to end after `umount` has returned: 0.002 to 0.47 were measured."""
 
 _PIECE = 64 * 1024
 """Bytes a call writes. The kernel keeps the bytes of one call in one piece of memory where it can, and large
@@ -59,18 +63,28 @@ def make_folder(folder: Path) -> None:
 
 
 def claim(folder: Path) -> int:
-    """Lock the folder for this process and give the descriptor that holds the lock. Raises ConfigError."""
+    """Lock the folder for this process and give the descriptor that holds the lock; waits a moment for one
+    that is about to let go. Raises ConfigError."""
     with translated():
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    end = time.monotonic() + _LETS_GO
+    while not _locked(lock):
+        if time.monotonic() > end:
+            os.close(lock)
+            raise ConfigError(
+                f"another musicfs already uses the cache folder {folder}; "
+                "unmount it first, or give this one a config file (a profile) of its own"
+            )
+        time.sleep(_LETS_GO / 100)
+    return lock
+
+
+def _locked(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as failure:
-        os.close(lock)
-        raise ConfigError(
-            f"another musicfs already uses the cache folder {folder}; "
-            "unmount it first, or give this one a config file (a profile) of its own"
-        ) from failure
-    return lock
+    except BlockingIOError:
+        return False
+    return True
 
 
 def load(path: Path) -> bytes | None:

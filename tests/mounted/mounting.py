@@ -58,6 +58,7 @@ class Mount:
         self._expected: list[str] = []
         self._looked_at = 0
         self.path.mkdir(exist_ok=True)
+        self._lives = 0
 
     @property
     def environ(self) -> dict[str, str]:
@@ -92,8 +93,9 @@ class Mount:
         """Start and wait until the mount answers."""
         (self.home / "run").mkdir(mode=0o700, exist_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
-            place = self.home / "notify"
-            place.unlink(missing_ok=True)
+            # A life's own: the one before may still say that it is stopping.
+            self._lives += 1
+            place = self.home / f"notify{self._lives}"
             ready.bind(str(place))
             ready.settimeout(STEP)
             with self.log_path.open("ab") as log:
@@ -137,6 +139,15 @@ class Mount:
         """End in good order and start again on the same folders."""
         assert self.stop() == 0, self.log
         return self.start()
+
+    def again(self) -> Mount:
+        """Unmount and mount in one breath, as `umount X && mount X` does: the daemon may not have ended."""
+        before = self._process
+        assert before is not None
+        done(["umount", self.path])
+        self.start()
+        assert before.wait(END) == 0, self.log
+        return self
 
     def kill(self) -> None:
         """End by force, whatever state it is in, and take the mount away."""

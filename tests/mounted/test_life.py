@@ -152,6 +152,17 @@ def test_second_mount_is_refused(service: Service, tmp_path: Path) -> None:
         assert len(mount.listed("flowmusic")) == 2
 
 
+def test_umount_and_mount_in_one_breath(service: Service, tmp_path: Path) -> None:
+    """`umount X && mount X` works every time: who mounts waits a moment for the daemon that is ending."""
+    stock(service)
+    with mounted(service, tmp_path) as mount:
+        mount.list_all()
+        before = photograph(mount)
+        for _ in range(5):
+            mount.again()
+            assert photograph(mount) == before
+
+
 def test_second_daemon_of_a_profile(service: Service, tmp_path: Path) -> None:
     """A second daemon of the same profile is refused at another mountpoint too: one daemon a cache."""
     stock(service)

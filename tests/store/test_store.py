@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,14 @@ def test_a_second_daemon_is_refused(cache: Cache) -> None:
     with pytest.raises(ConfigError, match="another musicfs already uses"):
         cache.made()
     cache.restart()
+
+
+def test_a_daemon_that_is_about_to_end_is_waited_for(cache: Cache) -> None:
+    """Who comes a moment before the folder is let go of gets it: `umount` returns before the daemon ends."""
+    ending = threading.Timer(0.2, cache.store.close)
+    ending.start()
+    cache.made().close()
+    ending.join()
 
 
 def test_a_second_process_is_refused_and_a_kill_frees_the_folder(cache: Cache) -> None:
