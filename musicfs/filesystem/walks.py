@@ -3,7 +3,8 @@
 How it thinks: a file lies in one or two folders, and a program that goes through a folder does so as it
 is listed, by name, or by number (`cp -r`), forward or backward; it stays in the folder, or goes down into
 every song of a big one, for all forms or for one. Each of these is a way, and a way is walked only a
-few steps at a time. A folder's order is made once and kept while somebody copies, and a minute more.
+few steps at a time. A folder's order is made once and kept while somebody copies; it may stay until the
+next who does has ended.
 
 What must always be true: nothing is asked, a `stems/` never seen is passed by; only listed names are
 walked over.

@@ -96,6 +96,7 @@ class Mount:
             # A life's own: the one before may still say that it is stopping.
             self._lives += 1
             place = self.home / f"notify{self._lives}"
+            place.unlink(missing_ok=True)
             ready.bind(str(place))
             ready.settimeout(STEP)
             with self.log_path.open("ab") as log:
