@@ -72,6 +72,12 @@ def wall() -> float:
     return NOW + trio.current_time()
 
 
+async def stand_still(clock: trio.testing.MockClock, after: float, seconds: float) -> None:
+    """Have the machine stand still for so many seconds, `after` some more: all timers are late at once."""
+    await trio.sleep(after)
+    clock.jump(seconds)
+
+
 # The network --------------------------------------------------------------------------------------------
 
 BodyStep = bytes | float | Exception

@@ -47,6 +47,7 @@ from tests.world import (
     part,
     pattern,
     ranged,
+    stand_still,
     wire_on,
 )
 
@@ -591,12 +592,8 @@ async def test_a_machine_that_stood_still_between_two_tries_is_not_the_answer(
     that no connection was free."""
     network = Scripted(Misbehaved("reset"))
 
-    async def stand_still() -> None:
-        await trio.sleep(0.1)  # The first wait is longer.
-        autojump_clock.jump(27.5)
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(stand_still)
+        nursery.start_soon(stand_still, autojump_clock, 0.1, 27.5)  # The first wait is longer.
         failed = await refused(network, 0, 1000)
     assert (type(failed), str(failed)) == (Misbehaved, "reset")
     assert len(network.asked) == 1

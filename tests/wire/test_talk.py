@@ -26,7 +26,7 @@ from musicfs.errors import (
 from musicfs.model import Reply, Request
 from musicfs.wire import Wire
 from musicfs.wire.gate import CONNECTIONS
-from tests.world import API, LOOSE_ENDS, TOKEN, Answer, Move, Scripted, ok, wire_on
+from tests.world import API, LOOSE_ENDS, TOKEN, Answer, Move, Scripted, ok, stand_still, wire_on
 
 pytestmark = LOOSE_ENDS
 
@@ -159,12 +159,8 @@ async def test_a_machine_that_stood_still_between_two_tries_is_not_the_answer(
     that no connection was free."""
     network = Scripted(Misbehaved("reset"))
 
-    async def stand_still() -> None:
-        await trio.sleep(0.1)  # The first wait is longer.
-        autojump_clock.jump(27.5)
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(stand_still)
+        nursery.start_soon(stand_still, autojump_clock, 0.1, 27.5)  # The first wait is longer.
         failed = await failing(wire_on(network))
     assert (type(failed), str(failed)) == (Misbehaved, "reset")
     assert len(network.asked) == 1
