@@ -66,7 +66,7 @@ def disconnect(unmount: bool) -> None:
 
 
 def invalidate_attributes(inode: int) -> None:
-    """Have the kernel ask for an inode's size and time again; safe in a handler, before its answer (§2.2)."""
+    """Have the kernel ask for an inode's size and time again; safe in a handler, before its answer."""
     try:
         pyfuse3.invalidate_inode(InodeT(inode), attr_only=True)
     except OSError as unknown:

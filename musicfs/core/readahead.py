@@ -12,9 +12,10 @@ A sequential run has a window, doubled each time its reader has passed the middl
 recommended; so the download is always at least half a window ahead, and a long song runs at full speed
 after five steps. A look at a file's head costs 256 KiB: the kernel asks for as much when a program reads
 half of it, so only a read beyond tells a reader from a prober, or a first read of 128 KiB, which the
-kernel makes for a program that reads more than 32 KiB at a time, as copiers do and probers do not. Where a
-page cache left a hole, the stretch beyond it takes over the window of a run close behind. A read of the
-tail (tags, `moov`) that continues nothing leaves no trace at all.
+kernel makes for a program that reads more than 32 KiB at a time, as copiers do and probers do not (where
+root has raised the read-ahead, of 32 KiB too). Where a page cache left a hole, the stretch beyond it takes
+over the window of a run close behind. A read of the tail (tags, `moov`) that continues nothing leaves no
+trace at all.
 
 What must always be true: the answer covers the read, lies inside the file, and never reaches more than 8
 MiB beyond what was read; reads that touch no other are answered with their own blocks and nothing else.

@@ -23,10 +23,6 @@ from musicfs.core.tree import File
 from musicfs.filesystem.walks import Walks
 from musicfs.model import Span
 
-_FORGETS = 60.0
-"""Seconds between two times that the folders' orders are let go of. Who reads whole files in no order begins
-a copy with each of them and breaks it off with the next: to sort 10,000 files anew were 43 ms of CPU each."""
-
 
 class Asks(Protocol):
     """Who is asking."""
@@ -57,25 +53,23 @@ class Following:
     def __init__(
         self, callers: Asks, walks: Walks, siblings: Siblings, cached: Callable[[Asset], bool]
     ) -> None:
-        self._callers, self._walks, self._siblings, self._cached = callers, walks, siblings, cached
+        self._callers, self._siblings, self._cached = callers, siblings, cached
         self._copiers: Copiers[File] = Copiers(walks.ways)
         self._watched: dict[int, _Watched] = {}
-        self._kept_until = 0.0
-        """Until when the orders are kept, on trio's clock."""
 
     def opening(self, file: File, tid: int) -> None:
         """Follow a thread that opens a file: what comes next is begun before anybody waits for this one."""
         if not tid or not self._copiers:
             return
         for who in self._copiers.tidy(trio.current_time()):
-            self._stopped(who)
+            self._siblings.drop(who)
         who = self._process(tid)
         if who not in self._copiers:
             return
         if following := self._copiers.opened(who, file):
             self._siblings.want(who, _asset(file), [_asset(one) for one in following])
         else:
-            self._stopped(who)
+            self._siblings.drop(who)
 
     def opened(self, handle: int, file: File, size: int, tid: int) -> None:
         """Watch how a file of `size` bytes is read, which is open now."""
@@ -103,14 +97,7 @@ class Following:
             self._copiers.passed(watched.who, trio.current_time())
         else:
             self._copiers.left(watched.who)
-            self._stopped(watched.who)
-
-    def _stopped(self, who: int) -> None:
-        """Let go of what was fetched for one who copies no more, and once a minute of the orders."""
-        self._siblings.drop(who)
-        if not self._copiers and (now := trio.current_time()) >= self._kept_until:
-            self._walks.forget()
-            self._kept_until = now + _FORGETS
+            self._siblings.drop(watched.who)
 
 
 def _asset(file: File) -> Asset:

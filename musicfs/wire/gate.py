@@ -29,7 +29,7 @@ _QUIET_MOST = 900.0  # seconds; who names a year means something else, and is as
 _BUDGET, _REFILL = 24.0, 0.5  # retries in hand and gained per second: about 50 in a first minute, then 30
 
 
-class Crowded(TooSlow):
+class NoTurn(TooSlow):
     """No connection became free in time; whose try before this failed is told of that failure instead."""
 
 
@@ -109,9 +109,18 @@ class Gate:
         if quiet > until:
             raise Throttled("the service asked for quiet", quiet - now)
 
+    async def again(self, failed: UpstreamError, patience: Patience) -> bool:
+        """Wait for the next try after a failure; False if there is to be none."""
+        pause = patience.pause(trio.current_time(), failed)
+        if pause is None or self.down or not self.spend():
+            return False
+        await trio.sleep(pause)
+        # A machine that stood still has slept too long: the failure is the answer, not a wait for nothing.
+        return trio.current_time() < patience.until
+
     @asynccontextmanager
     async def turn(self, kind: str, until: float) -> AsyncIterator[None]:
-        """Wait for a free connection (and the end of a quiet time), at most until `until`; else Crowded."""
+        """Wait for a free connection (and the end of a quiet time), at most until `until`; else NoTurn."""
         borrower = object()  # not the task: one task may hold several connections
         probe = False
         with ExitStack() as held:
@@ -122,7 +131,7 @@ class Gate:
                     await limiter.acquire_on_behalf_of(borrower)
                     held.callback(limiter.release_on_behalf_of, borrower)
             if waiting.cancelled_caught:
-                raise Crowded("no connection became free in time")
+                raise NoTurn("no connection became free in time")
             try:
                 # While this one waited, others may have found the host down, or have begun to probe it.
                 self.admit(kind, until)

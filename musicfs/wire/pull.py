@@ -37,7 +37,7 @@ from musicfs.errors import (
 from musicfs.model import Locator
 from musicfs.wire import headers
 from musicfs.wire.doors import Doors, origin_of
-from musicfs.wire.gate import Crowded, Gate, Gates, Patience
+from musicfs.wire.gate import Gate, Gates, NoTurn, Patience
 from musicfs.wire.headers import Head
 from musicfs.wire.pace import Pace
 from musicfs.wire.targets import redirected, url_of
@@ -140,29 +140,19 @@ class Puller:
                 source.expire(locator)  # it may be the link that is wrong: the next who asks gets another
                 raise
             except UpstreamError as failed:
-                if met is not None and isinstance(failed, Crowded):
+                if met is not None and isinstance(failed, NoTurn):
                     raise met from failed
                 met = failed
                 sink.faltered(failed)
                 if sink.at - gained >= _USEFUL:
                     patience.progressed(trio.current_time())
                     renewed, gained = False, sink.at
-                if not await self._waited(locator, failed, patience):
+                if not await self._gate(locator).again(failed, patience):
                     if self._gate(locator).mute and not shut:
                         # Perhaps the link names a host that is gone, so the next who asks gets another; but
                         # only who found it silent himself, because a mint may cost.
                         source.expire(locator)
                     raise
-
-    async def _waited(self, locator: Locator, failed: UpstreamError, patience: Patience) -> bool:
-        """Wait before the next try; False if there is to be none."""
-        gate = self._gate(locator)
-        pause = patience.pause(trio.current_time(), failed)
-        if pause is None or gate.down or not gate.spend():
-            return False
-        await trio.sleep(pause)
-        # A machine that stood still has slept too long: the failure is the answer, not a wait for nothing.
-        return trio.current_time() < patience.until
 
     def _gate(self, locator: Locator) -> Gate:
         return self._gates.of(self._doors.origin if locator.authorised else origin_of(url_of(locator.url)))

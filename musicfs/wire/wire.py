@@ -23,7 +23,7 @@ from musicfs.errors import Misbehaved, Rejected, Throttled, TooSlow, Unreachable
 from musicfs.model import Conversation, Reply, Request
 from musicfs.wire import headers
 from musicfs.wire.doors import Doors
-from musicfs.wire.gate import Crowded, Gates, Patience
+from musicfs.wire.gate import Gates, NoTurn, Patience
 from musicfs.wire.pull import Puller, Sink, Source, Timing
 from musicfs.wire.tally import Tally
 
@@ -115,14 +115,10 @@ class Wire:
                     failed = Throttled(str(failed), headers.retry_after(reply.headers, self._wall()))
                     gate.quiet(request.kind, failed.retry_after or 0.0)
             except UpstreamError as broken:
-                if failed is not None and isinstance(broken, Crowded):
+                if failed is not None and isinstance(broken, NoTurn):
                     raise failed from broken
                 failed = broken
-            pause = patience.pause(trio.current_time(), failed)
-            if pause is None or gate.down or not gate.spend():
-                raise failed
-            await trio.sleep(pause)
-            if trio.current_time() >= patience.until:  # A machine that stood still has slept too long.
+            if not await gate.again(failed, patience):
                 raise failed
 
     async def _once(self, request: Request, until: float) -> Reply:

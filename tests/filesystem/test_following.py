@@ -9,9 +9,11 @@ import pytest
 import trio
 import trio.testing
 
+from musicfs.core.tree import Folder
 from musicfs.demo import Job, Role, Service, content, mp3_of, wav_of_size, zip_of
 from musicfs.demo.faults import json_error
 from musicfs.errors import MusicfsError
+from musicfs.filesystem.walks import Order, Walks
 from tests.world import LOOSE_ENDS, Mounted, living, wall
 
 pytestmark = LOOSE_ENDS
@@ -117,27 +119,20 @@ async def test_order_of_nobody(tmp_path: Path, autojump_clock: trio.testing.Mock
 
 
 @pytest.mark.trio
-async def test_no_order_is_not_sorted_for_each_file(
+async def test_a_folder_is_sorted_once_a_minute(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    """A program that reads whole files in no order has the folder sorted once a minute, not for each file."""
-    made = service(clips=12, pause=0.01)
-    async with living(made, tmp_path) as mounted:
-        paths = await listed(mounted)
-        walks = mounted.files._following._walks
-
-        async def orders() -> list[int]:
-            """Break off three copies, and name the orders that are kept then."""
-            for at in (0, 5, 3, 9, 1, 7):
-                await read(mounted, paths[at])
-            return [id(order) for _, order in walks._sorted.values()]
-
-        first = await orders()
-        assert first
-        assert await orders() == first
-        await trio.sleep(61.0)
-        await read(mounted, paths[2])
-        assert not walks._sorted
+    """A folder's order is made once a minute, whoever begins a copy and breaks it off meanwhile."""
+    async with living(service(clips=12), tmp_path) as mounted:
+        await listed(mounted)
+        walks, folder = Walks(mounted.files.catalog, mounted.files.finding), Folder(("flowmusic",))
+        first = walks._in_order(folder, Order.NAME)
+        await trio.sleep(59.0)
+        assert walks._in_order(folder, Order.NAME) is first
+        await trio.sleep(1.0)
+        again = walks._in_order(folder, Order.NAME)
+        assert again is not first
+        assert again == first
 
 
 @pytest.mark.trio
