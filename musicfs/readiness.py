@@ -5,12 +5,14 @@ a blocking read that holds the interpreter's lock. If the client that asked is k
 is taken back and the read blocks the whole process until the next request comes (research/fuse-trio-httpx.md
 §1.8). So the readiness is asked again, by poll, with nothing between the question and the read. A few
 microseconds are left: a client that dies within them was seen to freeze a busy machine once in a hundred
-kills. Therefore an alarm is set before each read and taken back when the loop waits again. It interrupts a
-read that blocks (EINTR, which pyfuse3 takes for nothing), and nothing else, because Python repeats its own
-interrupted calls.
+kills. Therefore an alarm rings again and again while requests are read. It interrupts a read that blocks
+(EINTR, which pyfuse3 takes for nothing), and nothing else, because Python repeats its own interrupted calls.
+One that rings while the loop waits takes itself back: to set it before each read and take it back after it
+were two system calls a request, and so they are a few a second.
 
 The way to the scheduler and back costs more than most answers, so a request that is there already is taken
-straight away, and the lock that pyfuse3 puts around the question is one that asks nobody while it is free.
+straight away, and the lock that pyfuse3 puts around the question is one that asks nobody while it is free,
+and that whoever has just answered takes again before those who were told that it is free.
 
 What must always be true: no read of the device blocks for longer than `ALARM`; an alarm that is set has a
 handler, and is taken back before the handler goes (its default would end the process); after `STRAIGHT`
@@ -38,7 +40,9 @@ class Readiness:
         """Take SIGALRM over; call it in the main thread."""
         self.gone = trio.Event()
         """Set once the kernel has ended the connection: the mount was taken away, nobody waits any more."""
-        signal.signal(signal.SIGALRM, _nothing)
+        signal.signal(signal.SIGALRM, self._rings)
+        self._set, self._reads = False, False
+        """Whether the alarm is set, and whether a read may be near."""
         self._poll, self._polled = select.poll(), -1
         self._straight = 0
         self._taken, self._seen = 0, 0
@@ -54,8 +58,7 @@ class Readiness:
         self._straight += 1
         if self._straight < STRAIGHT and self._sure():
             return
-        self._straight = 0
-        self.calm()
+        self._straight, self._reads = 0, False
         while True:
             await trio.lowlevel.wait_readable(fd)
             if self._sure():
@@ -63,15 +66,23 @@ class Readiness:
 
     def _sure(self) -> bool:
         """Tell whether a read would find something now, and then have the alarm set."""
-        # Again and again, because the first alarm may come just before the read.
-        signal.setitimer(signal.ITIMER_REAL, ALARM, ALARM)
+        self._reads = True  # before the look whether it is set: it may ring in between
+        if not self._set:
+            self._set = True
+            # Again and again, because the first alarm may come just before the read.
+            signal.setitimer(signal.ITIMER_REAL, ALARM, ALARM)
         for _, state in self._poll.poll(0):
             if state & select.POLLERR:
                 self.gone.set()
             self._taken += 1
             return True
-        self.calm()
+        self._reads = False
         return False
+
+    def _rings(self, number: int, frame: object) -> None:
+        """Hear the alarm, which is no more wanted while the loop waits; else the interruption is enough."""
+        if not self._reads:
+            self.calm()
 
     def takes(self) -> bool:
         """Tell whether requests are taken: some were since this was last asked, or none is waiting."""
@@ -80,26 +91,30 @@ class Readiness:
 
     def calm(self) -> None:
         """Take the alarm back."""
+        self._set = False
         signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
 class Turn:
-    """A lock that is taken without a checkpoint while it is free, and handed on in the order of asking."""
+    """A lock that is taken without a checkpoint while it is free, also by whoever has just let go of it.
+
+    Handed on to who waited longest, it would cost a way to the scheduler for each request. pyfuse3's tasks do
+    all the same work, so it is no matter which of them does it, as long as one that is free will.
+    """
 
     def __init__(self) -> None:
         self._taken = False
         self._waiting = trio.lowlevel.ParkingLot()
 
     async def __aenter__(self) -> None:
-        if self._taken:
-            await self._waiting.park()  # it is handed over as it is, taken
+        while self._taken:
+            await self._waiting.park()
         self._taken = True
 
     async def __aexit__(self, *failure: object) -> None:
+        self._taken = False
         if self._waiting:
             self._waiting.unpark()
-        else:
-            self._taken = False
 
 
 class Trio:
@@ -112,7 +127,3 @@ class Trio:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(trio, name)
-
-
-def _nothing(number: int, frame: object) -> None:
-    """Hear the alarm; the interruption itself is all that is wanted."""

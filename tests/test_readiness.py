@@ -63,13 +63,39 @@ async def test_a_read_of_what_is_gone_is_interrupted(
 async def test_no_alarm_while_nobody_asks(
     readiness: Readiness, pair: tuple[socket.socket, socket.socket]
 ) -> None:
-    """While the loop waits no alarm is set: an idle mount wakes nobody."""
+    """While the loop waits the alarm rings once and is set no more: an idle mount wakes nobody."""
     ours = await asked(readiness, pair)
     assert signal.getitimer(signal.ITIMER_REAL)[1] == pytest.approx(ALARM)
     ours.recv(1)
-    with trio.move_on_after(0.05):
-        await readiness.wait_readable(ours.fileno())
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(readiness.wait_readable, ours.fileno())
+        await trio.testing.wait_all_tasks_blocked()
+        os.kill(os.getpid(), signal.SIGALRM)
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+        pair[1].send(b"x")
+    # With the next request it is set again.
+    assert signal.getitimer(signal.ITIMER_REAL)[1] == pytest.approx(ALARM)
+
+
+@pytest.mark.trio
+async def test_the_alarm_stays_set_while_requests_come(
+    readiness: Readiness, pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Request after request sets no alarm anew; one that rings in the middle of an answer is still set."""
+    times, real = list[float](), signal.setitimer
+
+    def noted(which: int, first: float, again: float = 0.0) -> None:
+        times.append(first)
+        real(which, first, again)
+
+    monkeypatch.setattr(signal, "setitimer", noted)
+    for _ in range(3 * STRAIGHT):
+        (await asked(readiness, pair)).recv(1)
+    assert len(times) < STRAIGHT  # one, but where the machine stood still while the loop waited
+    before = len(times)
+    os.kill(os.getpid(), signal.SIGALRM)  # heard at the next step, as in the middle of an answer
+    assert len(times) == before
+    assert signal.getitimer(signal.ITIMER_REAL)[1] == pytest.approx(ALARM)
 
 
 @pytest.mark.trio
@@ -130,6 +156,29 @@ async def test_one_turn_at_a_time_in_order(autojump_clock: trio.testing.MockCloc
     assert order == [0, 1, 3, 4, 5]
     async with turn:
         pass
+
+
+@pytest.mark.trio
+async def test_who_has_just_answered_takes_the_next_turn() -> None:
+    """A turn that nobody holds is taken at once, whoever waits; who waits has it when the taker waits."""
+    turn, taken = Turn(), list[str]()
+
+    async def waits(name: str) -> None:
+        async with turn:
+            taken.append(name)
+
+    async with trio.open_nursery() as nursery:
+        async with turn:
+            for name in ("one", "two"):
+                nursery.start_soon(waits, name)
+            await trio.testing.wait_all_tasks_blocked()
+        for _ in range(3):
+            async with turn:
+                taken.append("again")
+        async with turn:  # they were told that it is free, and find that it is not
+            await trio.testing.wait_all_tasks_blocked()
+            assert taken == ["again"] * 3
+    assert sorted(taken[3:]) == ["one", "two"]
 
 
 @pytest.mark.trio
