@@ -1,12 +1,16 @@
 """Pages of a listing, asked for ahead of their turn.
 
 How it thinks: one page after the other costs a round trip each, a hundred for 10,000 clips. A provider
-that can foretell where the next pages lie says so (`Page.ahead`), and they are asked for side by side: half
-as many at a time as have come already, so that a short listing costs hardly more requests than pages.
+that can foretell where the next pages lie says so (`Page.ahead`), and they are asked for side by side. As
+soon as one is here the next is asked for, whether or not it was that one's turn: a page that comes late,
+or over a connection that has still to be made, holds up nobody but who reads. A pass begins with few at a
+time, so that a short listing costs hardly more requests than pages; a first one, for which somebody waits,
+with twice as many as there are already.
 
 What must always be true: whether a page fits is judged by who takes it, not here; what is asked ahead is
-asked once, without retries. Where that fails the page is asked for again in its turn, by itself and with
-all the patience there is, and nothing is asked ahead any more: a service that throttles is not hammered.
+asked once, without retries. Where that fails nothing is asked ahead any more (a service that throttles is
+not hammered), and the page is asked for again in its turn, with all the patience there is.
+Behind a page that calls itself the last nothing is asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +23,9 @@ import trio
 from musicfs.model import Page
 
 WIDE = 4  # of a host's six connections; two are left for those who open files meanwhile
-WIDEST = 5  # in a first listing: there is no file yet that anybody could open, so one left over is enough
+WIDEST = 6
+"""In a first listing, of which there is no file yet that anybody could open. A link or a list of the other
+service has its turn (`wire.gate`) as soon as the first of six answers is here."""
 
 
 @dataclass(slots=True)
@@ -29,13 +35,18 @@ class _Flight:
 
 
 class Ahead:
-    """The pages of one pass; `ask` takes a cursor, and whether it is asked ahead and so only once."""
+    """The pages of one pass; `ask` takes a cursor, and whether it is asked ahead and so only once.
+
+    `first` says that nothing is known yet.
+    """
 
     def __init__(
-        self, nursery: trio.Nursery, ask: Callable[[str | None, bool], Awaitable[Page]], wide: int = WIDE
+        self, nursery: trio.Nursery, ask: Callable[[str | None, bool], Awaitable[Page]], first: bool = False
     ) -> None:
-        self._nursery, self._ask, self._wide = nursery, ask, wide
+        self._nursery, self._ask, self._first = nursery, ask, first
         self._flying: dict[str | None, _Flight] = {}
+        self._wanted: tuple[str | None, ...] = ()
+        """The pages behind the last one taken, as far as it foretold them."""
         self._taken = 0
         self._alone = False
         """Whether something asked ahead failed."""
@@ -46,36 +57,46 @@ class Ahead:
         Raises:
             UpstreamError: it cannot be had.
         """
-        flight = self._flying.pop(cursor, None)
+        flight = self._flying.get(cursor)
         if flight is not None:
             await flight.landed.wait()
             if flight.page is not None:
                 return flight.page
-            self._alone = True
-            self.drop()
         return await self._ask(cursor, False)
 
     def expect(self, page: Page) -> None:
         """Ask for the pages that seem to follow one, if the provider foretold them."""
         self._taken += 1
-        if self._alone or not page.ahead:
-            return
-        wanted = (page.next, *page.ahead)[: min((self._taken + 1) // 2, self._wide)]
+        self._wanted = (page.next, *page.ahead) if page.ahead else ()
         # What was foretold wrongly is nobody's any more.
-        self._flying = {cursor: flight for cursor, flight in self._flying.items() if cursor in wanted}
-        for cursor in wanted:
-            if cursor not in self._flying:
-                flight = self._flying[cursor] = _Flight()
-                self._nursery.start_soon(self._fly, cursor, flight)
+        self._flying = {cursor: flight for cursor, flight in self._flying.items() if cursor in self._wanted}
+        self._go_on()
 
     def drop(self) -> None:
         """Forget what was asked ahead, and begin as at the first page."""
-        self._flying, self._taken = {}, 0
+        self._flying, self._wanted, self._taken = {}, (), 0
+
+    def _go_on(self) -> None:
+        """Ask for more of the pages that are wanted, as long as one more may be under way."""
+        if self._alone:
+            return
+        most = min(2 * self._taken, WIDEST) if self._first else min((self._taken + 1) // 2, WIDE)
+        under_way = sum(not flight.landed.is_set() for flight in self._flying.values())
+        for cursor in self._wanted:
+            flight = self._flying.get(cursor)
+            if flight is None and under_way < most:
+                under_way += 1
+                flight = self._flying[cursor] = _Flight()
+                self._nursery.start_soon(self._fly, cursor, flight)
+            elif flight is not None and flight.page is not None and flight.page.next is None:
+                return
 
     async def _fly(self, cursor: str | None, flight: _Flight) -> None:
         try:
             flight.page = await self._ask(cursor, True)
-        except Exception:  # noqa: S110 - it is asked for again in its turn, where a failure is told
-            pass
+        except Exception:  # it is asked for again in its turn, where a failure is told
+            self._alone = True
         finally:
             flight.landed.set()
+        if self._flying.get(cursor) is flight:
+            self._go_on()

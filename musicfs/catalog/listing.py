@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from musicfs.catalog.ahead import WIDE, WIDEST, Ahead
+from musicfs.catalog.ahead import Ahead
 from musicfs.errors import Misbehaved
 from musicfs.model import Account, Conversation, Page, Provider, Song
 
@@ -85,7 +85,7 @@ async def read_account(
     async def ask(cursor: str | None, ahead: bool) -> Page:
         return await wire.converse(provider.page(account, cursor), background=True, once=ahead)
 
-    ahead = Ahead(nursery, ask, WIDEST if first else WIDE)
+    ahead = Ahead(nursery, ask, first)
     restarts = 0
     while seen.pages < _PAGES and len(seen.songs) <= SONGS:
         page = await ahead.take(seen.cursor)

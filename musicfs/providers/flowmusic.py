@@ -32,7 +32,7 @@ _EMAIL = r"[^\n\ud800-\udfff]+"
 _CLIP = re.compile(rf"user:\d+-{_EMAIL}-clip:({_UUID})")
 _JOB = re.compile(rf"job:({_UUID})-user:\d+-{_EMAIL}-bot:flowmusic")
 _PAGE = 100  # the largest page the API gives (§2.2)
-_AHEAD = 6  # pages foretold, this one's next among them: more than are asked for side by side
+_AHEAD = 12  # pages foretold, this one's next among them: twice as many as are ever asked for side by side
 _BASE = "/v1/flowmusic"
 
 
