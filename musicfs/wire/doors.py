@@ -11,7 +11,9 @@ What must always be true: no request leaves but through one of these two doors.
 from __future__ import annotations
 
 import importlib
+import ssl
 from collections.abc import Callable
+from concurrent import futures
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Protocol
 
@@ -95,10 +97,13 @@ class Doors:
         """
 
         def build() -> Network:
-            # httpcore and the system's certificates cost a start 50 ms, and a cached song never needs them.
-            from musicfs.wire.transport import real_network
+            # httpcore and the system's certificates take 50 ms, and a cached song never needs them. OpenSSL
+            # reads the certificates without the interpreter, which loads the code meanwhile: 30 ms.
+            with futures.ThreadPoolExecutor(1) as aside:
+                trusted = aside.submit(ssl.create_default_context, cafile=ca_file)
+                from musicfs.wire.transport import real_network
 
-            return real_network(api_url, media_url, ca_file, proxy)
+                return real_network(api_url, media_url, trusted.result(), proxy)
 
         network = Later(build)
         if ca_file is not None:

@@ -174,14 +174,13 @@ class _Body(httpx.AsyncByteStream):
         await self._stream.aclose()
 
 
-def real_network(api_url: str, media_url: str, ca_file: str | None, proxy: str | None = None) -> Pool:
-    """Build the way to the real world, through an http(s) `proxy` if one is given.
+def real_network(api_url: str, media_url: str, tls: ssl.SSLContext, proxy: str | None = None) -> Pool:
+    """Build the way to those in the world whom `tls` trusts, through an http(s) `proxy` if one is given.
 
     The hosts the user named in the settings may live at private addresses; nobody else's may. Where the API
     itself lives on loopback, so may the byte servers it names (a test service, a gateway). A proxy resolves
     names itself: then it is the proxy that decides which addresses can be reached.
     """
-    tls = ssl.create_default_context(cafile=ca_file)
     inside = {httpx.URL(api_url).host, httpx.URL(media_url).host}
     if httpx.URL(api_url).host in LOOPBACK:
         inside |= LOOPBACK
