@@ -37,6 +37,7 @@ LONGEST = 8192
 """Characters of the longest id, cursor or link that is believed; real ones have some 300."""
 TEXT = 50_000
 """Characters kept of lyrics and prompts: five times what the services take (upstream-api.md §2.7)."""
+_NULL = msgspec.Raw(b"null")
 _ACCOUNTS = 100  # linked accounts that are believed: three a service can be linked (upstream-api.md §1.5)
 
 _WORDS = {
@@ -85,8 +86,11 @@ def says(reply: Reply, words: str) -> bool:
 
 def told(raw: msgspec.Raw, shape: type[T]) -> T | None:
     """Read a part of a record that may be missing, null or of another shape: then it is not known."""
+    if not raw or raw == _NULL:
+        return None
     try:
-        return _reader(cast(Hashable, shape))(raw) if raw else None
+        found: T | None = _reader(cast(Hashable, shape))(raw)
+        return found
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 

@@ -14,6 +14,7 @@ so that a list that shifted between two pages is noticed.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import urlencode
 
@@ -22,7 +23,7 @@ import msgspec
 from musicfs.core.answers import LONGEST, TITLE, accounts_of, check, decode, picture, told, words
 from musicfs.core.sheets import TIMES, Sheet, pack
 from musicfs.errors import Misbehaved, NotFinished, Withdrawn
-from musicfs.model import NO_URLS, Account, Conversation, Form, Locator, Page, Provider, Request, Song
+from musicfs.model import NO_URLS, Account, Conversation, Form, Locator, Page, Provider, Reply, Request, Song
 from musicfs.providers.covers import cover
 
 _UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
@@ -48,12 +49,23 @@ class _Clip(msgspec.Struct, gc=False):
     lyrics_timing: msgspec.Raw = msgspec.Raw()
 
 
+_TIMES = tuple[tuple[float, float], ...]
 _READ = msgspec.json.Decoder(_Clip, strict=False).decode
 
 
 class _List(msgspec.Struct):
     clips: list[msgspec.Raw]
     next: int | None = None
+
+
+class _Sound(msgspec.Struct):
+    """A list in which every clip can be read."""
+
+    clips: list[_Clip]
+    next: int | None = None
+
+
+_READ_ALL = msgspec.json.Decoder(_Sound, strict=False).decode
 
 
 class _Entry(msgspec.Struct):
@@ -91,8 +103,8 @@ class FlowMusic:
         offset = int(cursor or 0)
         query = (("email", account.ident), ("limit", str(_PAGE)), ("offset", str(offset)))
         reply = yield Request(f"{_BASE}/music", query, kind="list")
-        listed: _List = decode(reply, _List)
-        read = [_song(raw, account.ident) for raw in listed.clips]
+        listed, clips = _listed(reply)
+        read = [_song(clip, account.ident) for clip in clips]
         songs = tuple(song for song in read if song is not None)
         skipped = len(read) - len(songs)
         if listed.next is None:
@@ -120,7 +132,7 @@ class FlowMusic:
         if job.status == "failed":
             raise Withdrawn("the job failed, there is no song")
         for raw in (job.clips or [])[:1]:
-            song = _song(raw, "", told(job.request, _Asked))
+            song = _song(_clip(raw), "", told(job.request, _Asked))
             if song is None:
                 raise Misbehaved("the job's clip has no readable id")
             return song
@@ -172,14 +184,29 @@ def _unread(read: list[Song | None]) -> int:
     return next((place for place, song in enumerate(reversed(read)) if song is not None), 0)
 
 
-def _song(raw: msgspec.Raw, account: str, asked: _Asked | None = None) -> Song | None:
-    """Read one clip, and what its job was asked for; None if it cannot: one bad record empties no folder."""
+def _listed(reply: Reply) -> tuple[_List | _Sound, Sequence[_Clip | None]]:
+    """Read a list at one go, which takes half as long; clip by clip where one of them cannot be read."""
+    check(reply)
     try:
-        clip = _READ(raw)
+        sound = _READ_ALL(reply.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        listed: _List = decode(reply, _List)
+        return listed, [_clip(raw) for raw in listed.clips]
+    return sound, sound.clips
+
+
+def _clip(raw: msgspec.Raw) -> _Clip | None:
+    """Read one clip; None if it cannot be: one bad record empties no folder."""
+    try:
+        return _READ(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    matched = _CLIP.fullmatch(clip.clip)
-    if matched is None or len(clip.clip) > LONGEST:
+
+
+def _song(clip: _Clip | None, account: str, asked: _Asked | None = None) -> Song | None:
+    """Make a song of a clip, and of what its job was asked for; None without an id that can be read."""
+    matched = _CLIP.fullmatch(clip.clip) if clip is not None else None
+    if clip is None or matched is None or len(clip.clip) > LONGEST:
         return None
     offered = ((Form.M4A, clip.audio_url), (Form.WAV, clip.wav_url))
     return Song(
@@ -195,7 +222,7 @@ def _song(raw: msgspec.Raw, account: str, asked: _Asked | None = None) -> Song |
         sheet=pack(
             Sheet(
                 lyrics=words(clip.lyrics),
-                timing=(told(clip.lyrics_timing, tuple[tuple[float, float], ...]) or ())[:TIMES],
+                timing=(told(clip.lyrics_timing, _TIMES) or ())[:TIMES],
                 prompt=words(asked.prompt) if asked is not None else None,
             )
         ),

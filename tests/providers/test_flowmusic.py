@@ -123,6 +123,20 @@ def test_a_record_that_cannot_be_read_is_left_out(odd: Any) -> None:
     assert found.skipped == 1
 
 
+def test_a_bad_record_changes_nothing_of_the_others() -> None:
+    """Clips are the same whether a page is read at one go or one by one, odd parts included."""
+    clips = [
+        clip(1, title="", duration_s="12.5", lyrics=["la"], lyrics_timing=[[0, 1.5]]),
+        clip(2, image_url=7, lyrics_timing=[["x"]], audio_url=f"{MEDIA}/a.m4a", wav_url=None),
+        clip(3, created_at="2026-01-02T03:04:05Z", lyrics="a\nb", lyrics_timing=[[0, 1], [1, 2]]),
+        {"clip": CLIP},
+    ]
+    sound = heard(FLOW.page(ACCOUNT, None), (200, page(clips)))
+    mixed = heard(FLOW.page(ACCOUNT, None), (200, page([*clips, {"clip": 7}])))
+    assert sound.songs == mixed.songs
+    assert (len(sound.songs), sound.skipped, mixed.skipped) == (4, 0, 1)
+
+
 def test_an_absurdly_nested_record_is_only_misbehaviour() -> None:
     """Nesting beyond every stack is an error of the service, not of ours."""
     deep = b'{"clips":[{"clip":"x","odd":' + b"[" * 100_000 + b"]" * 100_000 + b"}]}"
