@@ -73,14 +73,17 @@ class Contents:
     marks: dict[str, str] = field(default_factory=dict)
 
 
+_WRITE = msgspec.json.Encoder().encode
+
+
 def song_values(row: SongRow) -> tuple[Any, ...]:
     """Give what `SAVE_SONG` takes."""
     song = row.song
     # A URL with a query may be signed, and a signed one is a secret that soon is worth nothing.
-    urls = {form: url for form, url in song.urls.items() if "?" not in url}
-    if urls != song.urls or "?" in (song.cover or ""):
+    if (song.urls and any("?" in url for url in song.urls.values())) or "?" in (song.cover or ""):
+        urls = {form: url for form, url in song.urls.items() if "?" not in url}
         song = msgspec.structs.replace(song, urls=urls, cover=song.cover and song.cover.partition("?")[0])
-    facts = msgspec.json.encode(song)
+    facts = _WRITE(song)
     return (
         row.birth,
         song.service,
