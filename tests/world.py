@@ -659,7 +659,8 @@ class Mounted:
         handle = await self.files.open((await self.find(path)).inode)
         try:
             data = bytearray()
-            while piece := await self.files.read(handle, len(data), 131_072):
+            read = self.files.read_here, self.files.read
+            while piece := read[0](handle, len(data), 131_072) or await read[1](handle, len(data), 131_072):
                 data += piece
             return bytes(data)
         finally:

@@ -7,6 +7,7 @@ download   a span on its way to the shelf, by range
 whole      one pass from the first byte to the last
 archive    stems: members of a ZIP that is not here
 inflating  a deflated stem, onto its own shelf
+reader     one open file
 content    the front: open, measure, read
 """
 

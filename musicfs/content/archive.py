@@ -22,9 +22,10 @@ from cachetools import LRUCache
 
 from musicfs.content.asset import Asset
 from musicfs.content.blob import Blob
-from musicfs.content.content import BlobReader, Content
+from musicfs.content.content import Content
 from musicfs.content.inflating import unpack
 from musicfs.content.ports import Opened
+from musicfs.content.reader import BlobReader
 from musicfs.core.absence import stemless
 from musicfs.core.spans import align
 from musicfs.core.zipdir import LOCAL_HEADER, TAIL, Directory, Member, Method, ZipDirectory, local_header
@@ -316,6 +317,13 @@ class Stored:
         if span.start >= stop:
             return b""
         return await self._archive.read(Span(self._offset + span.start, self._offset + stop))
+
+    def here(self, span: Span) -> bytes | memoryview | None:
+        """Give the same if it is here."""
+        stop = min(span.stop, self._member.size)
+        if span.start >= stop:
+            return b""
+        return self._archive.here(Span(self._offset + span.start, self._offset + stop))
 
     def close(self) -> None:
         """End this use."""

@@ -25,6 +25,7 @@ from musicfs.content.fetching import Fetching
 from musicfs.content.jobs import Jobs, Pulls
 from musicfs.content.links import Links
 from musicfs.content.ports import Facts, Ledger, Shelf
+from musicfs.content.reader import BlobReader
 from musicfs.content.shelving import Shelving
 from musicfs.core.spans import BLOCK, blocks_of, clip
 from musicfs.errors import Changed, StoreError, StoreFull, TooSlow
@@ -145,6 +146,14 @@ class Content:
         """
         return await self._opened(self.blob(asset), first, needs, patient=True)
 
+    def open_here(self, song: Song, form: str, version: int) -> BlobReader | None:
+        """Open a song's own form that is whole on the shelf in this version; None if it is not."""
+        blob = self._shelving.blobs.get(Key(song.service, song.ident, form))
+        if blob is None or blob.version != version or not blob.whole:
+            return None
+        self._shelving.hold(blob)
+        return BlobReader(self, self._shelving, blob)
+
     async def open_at_end(self, asset: Asset, length: int) -> tuple[BlobReader, bytes]:
         """Open a file that is read from its end, and give its last bytes, if its length was not known.
 
@@ -240,6 +249,16 @@ class Content:
                 blob.streams.waited()
             await self._wait(job, span)
 
+    def here(self, blob: Blob, wanted: Span, size: int, ahead: int) -> bytes | memoryview | None:
+        """Give the same if it is here, None where somebody has to be waited for."""
+        span = clip(wanted, size)
+        if span.start >= span.stop:
+            return b""
+        data = self._collect(blob, span)
+        if data is not None and not blob.whole:
+            self._fetching.window(blob, blob.cursors.note(span, ahead))
+        return data
+
     async def _wait(self, job: Job, span: Span) -> None:
         """Wait for what a job can bring of `span`, if there is a place to wait in."""
         wanted: float = job.brings(span.stop)
@@ -309,34 +328,3 @@ class Content:
         if blob.gone:
             raise Changed("the service has other bytes now")
         return self._fetching.toward(blob, offset, goal)
-
-
-class BlobReader:
-    """One open file; it takes over the hold that was taken for it."""
-
-    def __init__(self, content: Content, shelving: Shelving, blob: Blob) -> None:
-        self._content, self._shelving, self._blob = content, shelving, blob
-        self._open = True
-        self.size = blob.size or 0
-        """Exact length in bytes; it does not change while the file is open."""
-        self.ahead = self.size
-        """Offset that is not read ahead of: where a stem ends, its neighbour begins."""
-
-    @property
-    def version(self) -> int:
-        """Which version its bytes are of."""
-        return self._blob.version
-
-    def missing(self, span: Span) -> int:
-        """Count the bytes, in whole blocks, that a read of `span` would have fetched."""
-        return sum(BLOCK for block in blocks_of(clip(span, self.size)) if not self._blob.holds(block))
-
-    async def read(self, span: Span) -> bytes | memoryview:
-        """Give exactly the bytes of `span`, clipped to the file."""
-        return await self._content.read(self._blob, span, self.size, self.ahead)
-
-    def close(self) -> None:
-        """End this use; a second call does nothing."""
-        if self._open:
-            self._open = False
-            self._shelving.release(self._blob)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import trio
 
 from musicfs.content.blob import Blob
-from musicfs.content.content import BlobReader
+from musicfs.content.reader import BlobReader
 from musicfs.core.zipdir import Member
 from musicfs.errors import BadArchive
 from musicfs.model import Span

@@ -164,6 +164,10 @@ class Opened(Protocol):
         """Give exactly the bytes of `span`, clipped to the file."""
         ...
 
+    def here(self, span: Span) -> bytes | memoryview | None:
+        """Give the same if nobody has to be waited for."""
+        ...
+
     def close(self) -> None:
         """End this use."""
         ...

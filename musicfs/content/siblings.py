@@ -19,8 +19,9 @@ import trio
 
 from musicfs.content.archive import Archives, Stored
 from musicfs.content.asset import Asset
-from musicfs.content.content import BlobReader, Content
+from musicfs.content.content import Content
 from musicfs.content.ports import Opened
+from musicfs.content.reader import BlobReader
 from musicfs.core.copying import AHEAD
 from musicfs.core.spans import BLOCK
 from musicfs.core.zipdir import Method

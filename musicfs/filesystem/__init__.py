@@ -8,7 +8,8 @@ writing      the files that are written here: lyrics, facts, playlists
 walks        in which orders a program may go from file to file
 following    who goes so, and what is fetched ahead of him
 usage        what programs met: times to the first byte, refusals
-filesystem   the verbs, the kernel's references, the open files
+handles      the open files
+filesystem   the verbs, the kernel's references
 """
 
 from musicfs.filesystem.filesystem import NEGATIVE, Filesystem

@@ -1,8 +1,9 @@
 """The verbs: look up, list, stat, open, read, close. It runs and is tested without a kernel.
 
 How it thinks: `finding` knows what names stand for, `sizing` what `stat` shows; here are the kernel's
-references, the open files, and the order of things at `open`: right version, not an indexer, exact size,
-and all that can be foreseen to fail, failing.
+references, and the order of things at `open`: right version, not an indexer, exact size, and all that can be
+foreseen to fail, failing. For a file that is whole in the cache nothing of this can go wrong, and nobody is
+waited for: `open_here` and `read_here` are the short way, and know when it is not theirs.
 
 What must always be true: an inode stands for one version of one file; whoever opens gets a handle that is
 released once.
@@ -11,7 +12,6 @@ released once.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import trio
@@ -30,11 +30,11 @@ from musicfs.errors import (
     NotADirectory,
     ScannerRefused,
     ScanRefused,
-    UnknownHandle,
     Withdrawn,
 )
 from musicfs.filesystem.finding import Finding
 from musicfs.filesystem.following import Following
+from musicfs.filesystem.handles import Handle, Handles
 from musicfs.filesystem.notices import Notices
 from musicfs.filesystem.scanning import Budget
 from musicfs.filesystem.sizing import GUESSED, Attributes, Sizing
@@ -63,21 +63,6 @@ class Asks(Protocol):
     def process(self, tid: int) -> int:
         """Give the process that a thread belongs to."""
         ...
-
-
-@dataclass(slots=True)
-class Handle:
-    """An open file."""
-
-    file: File | Written
-    opened: Opened
-    program: str
-    """The basename of who opened it, or `?`."""
-    took: float
-    """Seconds that `open` took; then, until the first byte, those that were waited for."""
-    here: bool
-    """Whether all of it was in the cache when it was opened."""
-    untouched: bool = True
 
 
 class Filesystem:
@@ -123,8 +108,7 @@ class Filesystem:
         )
         catalog.on_left, catalog.on_changed = self.notices.left, self.notices.listed
         catalog.on_told = self.notices.told
-        self._handles: dict[int, Handle] = {}
-        self._next = 1
+        self._handles = Handles()
         self.usage = Usage()
 
     # Nodes ---------------------------------------------------------------------------------------------
@@ -227,9 +211,22 @@ class Filesystem:
             return None
         if self.finding.version(Asset(node.row.song, node.form, node.listed)) == node.version:
             return None
-        return next((one.opened for one in self._handles.values() if one.file == node), None)
+        return self._handles.of(node)
 
     # Files ---------------------------------------------------------------------------------------------
+
+    def open_here(self, inode: int, tid: int = 0) -> int | None:
+        """Open a file that is whole in the cache and give its handle; None where `open` is to be asked."""
+        node: Node | None = self.register.get(inode)
+        if not isinstance(node, File) or inode in self.sizing.guessed:
+            return None
+        opened = self.content.open_here(node.row.song, node.form, node.version)
+        if opened is None:
+            return None
+        self._following.opening(node, tid)
+        handle = self._handles.hold(Handle(node, opened, self._callers.name(tid), 0.0, True))
+        self._following.opened(handle, node, opened.size, tid)
+        return handle
 
     async def open(self, inode: int, tid: int = 0) -> int:
         """Open a file and give its handle.
@@ -239,11 +236,14 @@ class Filesystem:
             ScannerRefused: an indexer asks for what is not in the cache.
             MusicfsError: it cannot be had.
         """
+        if (handle := self.open_here(inode, tid)) is not None:
+            return handle
         node = self.node(inode)
         if isinstance(node, Folder):
             raise IsADirectory("it is a folder")
         if isinstance(node, Written):
-            return self._hold(node, self.finding.writing.open(node), self._callers.name(tid), 0.0, True)
+            text = self.finding.writing.open(node)
+            return self._handles.hold(Handle(node, text, self._callers.name(tid), 0.0, True))
         asset = Asset(node.row.song, node.form, node.listed)
         if self.finding.version(asset) != node.version:
             # The kernel looks up again once, so what it finds has to stay: an mp3 that gave way is made anew,
@@ -271,13 +271,8 @@ class Filesystem:
             self.sizing.guessed.discard(inode)
             self.resized(inode)
         took = trio.current_time() - began
-        handle = self._hold(node, opened, program, took, here)
+        handle = self._handles.hold(Handle(node, opened, program, took, here))
         self._following.opened(handle, node, opened.size, tid)
-        return handle
-
-    def _hold(self, file: File | Written, opened: Opened, program: str, took: float, here: bool) -> int:
-        handle, self._next = self._next, self._next + 1
-        self._handles[handle] = Handle(file, opened, program, took, here)
         return handle
 
     async def _open(self, asset: Asset, budget: Budget | None = None) -> Opened:
@@ -295,31 +290,36 @@ class Filesystem:
     def _cached(self, asset: Asset) -> bool:
         return self.content.cached(asset) if asset.member is None else self.archives.cached(asset)
 
+    def read_here(self, handle: int, offset: int, length: int) -> bytes | memoryview | None:
+        """Give what `read` would, if nobody has to be waited for; else None."""
+        held, span = self._handles.find(handle), Span(offset, offset + length)
+        data = held.opened.here(span)
+        return None if data is None else self._given(handle, held, span, data, 0.0)
+
     async def read(self, handle: int, offset: int, length: int) -> bytes | memoryview:
         """Give exactly the bytes `[offset, offset + length)` of an open file, fewer only at its end."""
-        held, span, began = self._handle(handle), Span(offset, offset + length), trio.current_time()
+        held, span, began = self._handles.find(handle), Span(offset, offset + length), trio.current_time()
         try:
             data = await held.opened.read(span)
         except ScanRefused as beyond:
             raise self.usage.refuse(held.program, held.file.inode, beyond) from None
+        return self._given(handle, held, span, data, trio.current_time() - began)
+
+    def _given(
+        self, handle: int, held: Handle, span: Span, data: bytes | memoryview, waited: float
+    ) -> bytes | memoryview:
+        """Take note of a read that is answered with `data` after so many seconds."""
         self._following.read(handle, span)
         self.usage.read(len(data), held.here)
         if held.untouched:
             held.untouched = False
-            self.usage.first_byte(held.took + trio.current_time() - began, held.here)
+            self.usage.first_byte(held.took + waited, held.here)
         return data
 
     def close(self, handle: int) -> None:
         """Close a handle."""
-        self._handle(handle).opened.close()
-        del self._handles[handle]
+        self._handles.close(handle)
         self._following.closed(handle)
-
-    def _handle(self, handle: int) -> Handle:
-        found = self._handles.get(handle)
-        if found is None:
-            raise UnknownHandle("no such handle")
-        return found
 
     @property
     def open_files(self) -> int:
@@ -329,11 +329,11 @@ class Filesystem:
     @property
     def handles(self) -> Collection[Handle]:
         """Every open file."""
-        return self._handles.values()
+        return self._handles.all
 
     def file_of(self, handle: int) -> File | Written:
         """Say which file a handle was opened for."""
-        return self._handle(handle).file
+        return self._handles.find(handle).file
 
     @property
     def scanners_refused(self) -> int:
@@ -342,5 +342,5 @@ class Filesystem:
 
     def shut(self) -> None:
         """Close every handle, at the end."""
-        for handle in list(self._handles):
+        for handle in self._handles.numbers:
             self.close(handle)

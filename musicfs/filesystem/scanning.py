@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from musicfs.content import Asset, Content, Opened
-from musicfs.content.content import BlobReader
+from musicfs.content.reader import BlobReader
 from musicfs.core.spans import BLOCK
 from musicfs.errors import ScanRefused
 from musicfs.model import Form, Span
@@ -96,6 +96,10 @@ class Scanned:
             self._budget.spend(missing)
         self._opened.ahead = min(span.stop, self.size)  # what is not asked for is not scanned
         return await self._opened.read(span)
+
+    def here(self, span: Span) -> bytes | memoryview | None:
+        """Give the same if none of it is to be fetched."""
+        return None if self._opened.missing(span) else self._opened.here(span)
 
     def close(self) -> None:
         """End this use."""

@@ -41,6 +41,10 @@ class Text:
         """Give exactly the bytes of `span`, clipped to the file."""
         return self._data[span.start : span.stop]
 
+    def here(self, span: Span) -> bytes:
+        """Give the same."""
+        return self._data[span.start : span.stop]
+
     def close(self) -> None:
         """End this use."""
 

@@ -13,7 +13,7 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from musicfs.content.content import BlobReader
+from musicfs.content.reader import BlobReader
 from musicfs.core.spans import BLOCK
 from musicfs.errors import (
     BytesMissing,

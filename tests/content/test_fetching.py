@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from musicfs.content.content import BlobReader
+from musicfs.content.reader import BlobReader
 from musicfs.core.readahead import LARGEST
 from musicfs.core.spans import BLOCK
 from musicfs.errors import TooSlow

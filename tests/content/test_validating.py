@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from musicfs.content.content import BlobReader
+from musicfs.content.reader import BlobReader
 from musicfs.errors import Changed
 from musicfs.model import Span
 from tests.world import Thing, housed, pattern, wav_asset

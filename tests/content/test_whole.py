@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from musicfs.content.content import BlobReader
+from musicfs.content.reader import BlobReader
 from musicfs.demo import content, mp3_of
 from musicfs.demo.assets import Altered, Plain
 from musicfs.errors import Changed, Misbehaved, StoreFull, TooSlow, Unreachable

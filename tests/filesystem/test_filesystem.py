@@ -10,7 +10,9 @@ import pytest
 import trio
 import trio.testing
 
+from musicfs.content import Asset
 from musicfs.core.inodes import ROOT
+from musicfs.core.tree import File
 from musicfs.demo import ContentRange, Framing, Role, Service, content, m4a_of, wav_of, wav_of_size
 from musicfs.demo.faults import json_error
 from musicfs.errors import (
@@ -24,6 +26,7 @@ from musicfs.errors import (
     UnknownHandle,
     Withdrawn,
 )
+from musicfs.model import Span
 from tests.world import LOOSE_ENDS, living, wall
 
 pytestmark = LOOSE_ENDS
@@ -110,6 +113,61 @@ async def test_reads_are_exact_and_short_only_at_the_end(
         assert bytes(await mounted.files.read(handle, 1000, 50_000)) == data[1000:51_000]
         assert bytes(await mounted.files.read(handle, len(data) - 7, 4096)) == data[-7:]
         assert bytes(await mounted.files.read(handle, len(data), 4096)) == b""
+        mounted.files.close(handle)
+
+
+@pytest.mark.trio
+async def test_what_is_here_waits_for_nobody(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """A file that is whole in the cache is opened at once, an indexer's open too; of any open file the bytes
+    that are here are read at once, exactly, and of others nothing is said."""
+    made = Service(clock=wall)
+    clip = made.add_clip(ADA, "Song", wav=wav_of_size(700_000, "song"))
+    data = content(clip.assets["wav"])
+    async with living(made, tmp_path) as mounted:
+        mounted.programs.scanners.add(INDEXER)
+        inode = (await mounted.find(f"flowmusic/{clip.uuid}.wav")).inode
+        assert mounted.files.open_here(inode) is None
+        handle = await mounted.files.open(inode)
+        assert mounted.files.open_here(inode) is None
+        assert mounted.files.read_here(handle, 690_000, 100) is None
+        await mounted.files.read(handle, 690_000, 100)
+        await trio.testing.wait_all_tasks_blocked()
+        assert mounted.files.read_here(handle, 690_000, 4096) == data[690_000:694_096]
+        mounted.files.close(handle)
+        await mounted.read(f"flowmusic/{clip.uuid}.wav")
+        asked = len(made.log)
+        for tid in (0, INDEXER):
+            opened = mounted.files.open_here(inode, tid)
+            assert opened is not None
+            for start, stop in ((0, 1), (0, 131_072), (1000, 99_000), (65_000, 700_000), (699_999, 800_000)):
+                assert mounted.files.read_here(opened, start, stop - start) == data[start:stop]
+            assert mounted.files.read_here(opened, 700_000, 4096) == b""
+            mounted.files.close(opened)
+        assert mounted.files.open_files == 0
+        assert len(made.log) == asked
+
+
+@pytest.mark.trio
+async def test_a_guess_is_taken_back_though_the_file_came_unasked(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A file that was fetched ahead, whole, is opened the long way once where an estimate of its size was
+    told: the kernel is told to ask again."""
+    made = service()
+    job = made.tempolor.jobs[0]
+    async with living(made, tmp_path) as mounted:
+        found = await mounted.find(f"tempolor/{job.item}/song.wav")
+        node = mounted.files.node(found.inode)
+        assert isinstance(node, File)
+        ahead = await mounted.files.content.open(Asset(node.row.song, node.form))
+        await ahead.read(Span(0, ahead.size))
+        await trio.testing.wait_all_tasks_blocked()
+        ahead.close()
+        assert mounted.files.open_here(found.inode) is None
+        mounted.files.close(await mounted.files.open(found.inode))
+        assert mounted.resized == [found.inode]
+        handle = mounted.files.open_here(found.inode)
+        assert handle is not None
         mounted.files.close(handle)
 
 
@@ -272,6 +330,7 @@ async def test_an_old_number_is_stale_and_the_new_one_opens(
         fresh = await mounted.find(path)
         assert fresh.inode != old.inode
         assert await mounted.read(path) == content(clip.assets["wav"])
+        assert mounted.files.open_here(old.inode) is None
         assert first != b""
         with pytest.raises(Changed):
             await mounted.files.open(old.inode)
