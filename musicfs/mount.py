@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from musicfs import control, dump, fuse, host, privileges, providers, session
+from musicfs import control, dump, fuse, host, operations, privileges, providers, session
 from musicfs.callers import Callers
 from musicfs.catalog import Catalog
 from musicfs.config import Settings, Token
@@ -274,13 +274,16 @@ class _House:
             self.files.content.crowded(_CROWD)
         supervisor.ready()
         log.info("mounted on %s", mountpoint)
-        gc.freeze()  # All that is here stays as it is until the first answers, which 10 ms would hold up.
+        gc.freeze()  # All that is here stays as it is until nobody waits: to look through it takes 40 ms.
         gc.enable()
         await trio.sleep(_INIT)
-        gc.unfreeze()
-        gc.collect()  # What loading left behind is 0.7 MiB.
         if found is not None:
             host.raise_read_ahead(found.minor, _AHEAD)
+        for _ in iter(operations.under_way, False):
+            await trio.sleep(_INIT)
+        gc.unfreeze()
+        gc.collect()  # What loading left behind is 0.7 MiB.
+        gc.freeze()  # What is left stays for good, and is not looked through again.
 
     def _takes(self) -> int:
         """Say how much of the cache is not pinned, in bytes."""

@@ -132,6 +132,11 @@ def current() -> Operation | None:
     return _current.get()
 
 
+def under_way() -> bool:
+    """Tell whether somebody waits for an answer, as far as the last operations tell."""
+    return any(operation.took is None for operation in list(LAST))
+
+
 def of(context: object) -> Operation | None:
     """Give the operation that a task's context (`contextvars.Context`) belongs to."""
     found = context.get(_current) if hasattr(context, "get") else None

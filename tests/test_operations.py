@@ -43,6 +43,17 @@ async def test_what_the_work_starts_belongs_to_it() -> None:
     assert found == {"before": None, "job": operation, "thread": operation, "after": None}
 
 
+def test_whoever_waits_is_noticed() -> None:
+    """Somebody waits as long as a block has not ended, also where one that began later has."""
+    operations.LAST.clear()
+    assert not operations.under_way()
+    with Operation("opendir"):
+        with Operation("getattr"):
+            assert operations.under_way()
+        assert operations.under_way()
+    assert not operations.under_way()
+
+
 @pytest.mark.trio
 async def test_an_end_is_remembered_with_what_came_of_it() -> None:
     """A block that broke is told by its failure, one under way as such."""
