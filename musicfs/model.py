@@ -7,13 +7,14 @@ be printed, logged and used as a file name in the cache; the service's own ids (
 A provider *describes* talk and does not talk: each of its verbs is a generator that yields a `Request`, is
 sent the `Reply`, and returns a noun. `wire.converse` is the only one that drives such a generator.
 
+Most are msgspec's structs: to make a frozen dataclass takes 0.4 ms of every start, a struct 0.02.
+
 What must always be true: nothing here behaves beyond validation; spans are half-open, in bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -123,57 +124,67 @@ class SongRow(msgspec.Struct, kw_only=True, gc=False):
     """Seconds since the epoch of the first complete pass in a row that lacked it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(msgspec.Struct, frozen=True):
     """One linked account of a service."""
 
-    ident: str = field(repr=False)
-    error: str | None = field(default=None, repr=False)
+    ident: str
+    error: str | None = None
     """Why the service cannot use it, if it said so."""
 
+    def __repr__(self) -> str:
+        return "<Account>"
 
-@dataclass(frozen=True, slots=True)
-class Page:
+
+class Page(msgspec.Struct, frozen=True):
     """One page of a listing; `next` is the cursor of the page after it, None on the last."""
 
     songs: tuple[Song, ...]
-    next: str | None = field(default=None, repr=False)
+    next: str | None = None
     skipped: int = 0
     """Records that could not be read and were left out."""
-    ahead: tuple[str, ...] = field(default=(), repr=False)
+    ahead: tuple[str, ...] = ()
     """Cursors of the pages that probably come behind `next`, where the service lets them be foretold."""
 
+    def __repr__(self) -> str:
+        return f"<Page of {len(self.songs)} songs>"
 
-@dataclass(frozen=True, slots=True)
-class Request:
+
+class Request(msgspec.Struct, frozen=True):
     """A GET to the API: a path below its base URL and the query, not yet encoded."""
 
-    path: str = field(repr=False)
-    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    path: str
+    query: tuple[tuple[str, str], ...] = ()
     kind: str = "other"
     """What it is counted as in `status`: accounts, list, record, mint."""
 
+    def __repr__(self) -> str:
+        return f"<Request {self.kind}>"
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+
+class Reply(msgspec.Struct, frozen=True):
     """A final answer of the API: any status, the whole body."""
 
     status: int
-    body: bytes = field(repr=False)
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status}>"
 
 
-@dataclass(frozen=True, slots=True)
-class Locator:
+class Locator(msgspec.Struct, frozen=True):
     """Where the bytes of a song's form are at this moment."""
 
-    url: str = field(repr=False)
+    url: str
     authorised: bool = False
     """True: the URL is the API's own and takes the token. False: a byte server, which never sees it."""
     minted: bool = False
     """True: the link was asked for, may die, and can be asked for again."""
     lives: float | None = None
     """Seconds the link is known to live from its mint; None = unknown, not expired."""
+
+    def __repr__(self) -> str:
+        return f"<Locator authorised={self.authorised} minted={self.minted} lives={self.lives}>"
 
 
 Conversation = Generator[Request, Reply, T]

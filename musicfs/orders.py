@@ -8,14 +8,14 @@ It refuses to check anything: settings, folder and token were looked at when the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from musicfs.config import Paths, Settings, Token
 
 
-@dataclass(frozen=True, slots=True)
-class Orders:
+class Orders(msgspec.Struct, frozen=True):
     """One mount, as it was asked for."""
 
     settings: Settings

@@ -16,8 +16,8 @@ Behind a page that calls itself the last nothing is asked for.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from musicfs.model import Page
@@ -28,9 +28,8 @@ WIDEST = 6
 service has its turn (`wire.gate`) as soon as the first of six answers is here."""
 
 
-@dataclass(slots=True)
-class _Flight:
-    landed: trio.Event = field(default_factory=trio.Event)
+class _Flight(msgspec.Struct):
+    landed: trio.Event = msgspec.field(default_factory=trio.Event)
     page: Page | None = None
 
 

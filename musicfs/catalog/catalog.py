@@ -15,8 +15,8 @@ import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
+import msgspec
 import trio
 
 from musicfs.catalog.listing import SONGS, Converses, Pass, read_account
@@ -43,8 +43,7 @@ _AGAIN = 15.0  # seconds before a service whose first listing failed is asked ag
 _BY_ID = 20  # records asked for in one refresh: a lost account must not become a thousand questions
 
 
-@dataclass(slots=True)
-class Standing:
+class Standing(msgspec.Struct):
     """How one service's listing stands."""
 
     complete: bool = False
@@ -55,12 +54,12 @@ class Standing:
     passed: float = -1e12
     """When it was last read to its end, on trio's clock."""
     failure: MusicfsError | None = None
-    accounts: list[Account] = field(default_factory=list)
-    troubles: dict[str, UpstreamError] = field(default_factory=dict)
+    accounts: list[Account] = msgspec.field(default_factory=list)
+    troubles: dict[str, UpstreamError] = msgspec.field(default_factory=dict)
     """Account → why it could not be read at the last refresh; never printed with its name."""
-    listed: dict[str, float] = field(default_factory=dict)
+    listed: dict[str, float] = msgspec.field(default_factory=dict)
     """Account → when it was last read without a failure, on trio's clock."""
-    doubted: dict[str, set[str]] = field(default_factory=dict)
+    doubted: dict[str, set[str]] = msgspec.field(default_factory=dict)
     """Account → songs that a pass lacked which was not believed."""
 
 

@@ -13,9 +13,9 @@ once; anything that could not be asked is raised, never left out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+import msgspec
 import trio
 
 from musicfs.catalog.ahead import Ahead
@@ -37,21 +37,23 @@ class Converses(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Pass:
+class Pass(msgspec.Struct):
     """A pass over one account, as far as it has come: one that broke goes on at its page."""
 
     known: Callable[[Song], Song] = lambda song: song
     """Gives a song as it is kept already, if that is the same: else a big pass holds all of it twice."""
-    songs: dict[str, Song] = field(default_factory=dict)
+    songs: dict[str, Song] = msgspec.field(default_factory=dict)
     complete: bool = False
     skipped: int = 0
     pages: int = 0
-    cursor: str | None = field(default=None, repr=False)
+    cursor: str | None = None
     again: bool = False
     """Whether it was read once already, as a list without overlap is where nothing is known yet."""
     last: str | None = None
     """The last record of the last page, which the next page has to begin with."""
+
+    def __repr__(self) -> str:
+        return f"<Pass of {len(self.songs)} songs>"
 
     def restart(self) -> None:
         """Forget what was read: the list has shifted since."""

@@ -13,17 +13,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import platformdirs
 
 SYSTEM_CONFIG = Path("/etc/musicfs")
 SYSTEM_RUNTIME = Path("/run/musicfs")
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
+class Paths(msgspec.Struct, frozen=True):
     """The folders of one profile; whoever first writes to one makes it, 0700."""
 
     profile: str

@@ -12,15 +12,15 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from musicfs.control.client import NotRunning
 from musicfs.errors import ConfigError, StoreError
 
 
-@dataclass(frozen=True, slots=True)
-class Daemon:
+class Daemon(msgspec.Struct, frozen=True):
     """One entry of the register."""
 
     mountpoint: Path

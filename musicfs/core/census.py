@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -66,8 +65,7 @@ def _with_known(song: Song, known: Song) -> Song:
     return msgspec.structs.replace(song, **fields)
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(msgspec.Struct, frozen=True):
     """What a complete pass over an account lacked."""
 
     changed: list[SongRow]

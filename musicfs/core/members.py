@@ -16,8 +16,9 @@ What it refuses: to know the directory's format (`zipdir` does), or to look at a
 from __future__ import annotations
 
 from bisect import bisect
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 from musicfs.core.naming import flaw, fold
 
@@ -47,8 +48,7 @@ class Method(IntEnum):
     DEFLATED = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """One file in the archive. `header` is the offset of its local header; sizes are in bytes."""
 
     name: str
@@ -59,16 +59,14 @@ class Member:
     crc: int
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
+class Directory(msgspec.Struct, frozen=True):
     """What an archive holds: the members in its own order, and (printable name, reason) of those left out."""
 
     members: tuple[Member, ...]
     left_out: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """One directory entry as it stands, its zip64 values resolved; `wrong`: they could not be."""
 
     name: bytes

@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from musicfs.core.census import stem_of
 from musicfs.core.inodes import ROOT, inode_of
 from musicfs.model import Form, SongRow
@@ -100,8 +102,7 @@ class Written:
 Node = Folder | File | Written
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(msgspec.Struct):
     """A name in a folder, and its place in it."""
 
     place: int

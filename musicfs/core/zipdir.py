@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from musicfs.core.members import LOCAL_HEADER, Choice, Directory, Entry, Member, Method
 from musicfs.errors import BadArchive
@@ -47,8 +48,7 @@ _ENTRY_MARK, _LOCAL_MARK = b"PK\x01\x02", b"PK\x03\x04"
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
+class _End(msgspec.Struct, frozen=True):
     """What the end records say: where the directory lies, and how far the offsets in it are shifted."""
 
     start: int

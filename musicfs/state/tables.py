@@ -10,7 +10,6 @@ It refuses to open anything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -53,24 +52,22 @@ RETURNING birth, mtime_ns, name, parent
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(msgspec.Struct, frozen=True):
     """A form whose bytes answered 404: when first and when last, in seconds since the epoch."""
 
     first: float
     last: float
 
 
-@dataclass(slots=True)
-class Contents:
+class Contents(msgspec.Struct):
     """All that the file holds."""
 
-    songs: dict[int, SongRow] = field(default_factory=dict)
+    songs: dict[int, SongRow] = msgspec.field(default_factory=dict)
     """By birth."""
-    files: dict[str, Known] = field(default_factory=dict)
-    directories: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    missing: dict[str, Missing] = field(default_factory=dict)
-    marks: dict[str, str] = field(default_factory=dict)
+    files: dict[str, Known] = msgspec.field(default_factory=dict)
+    directories: dict[str, tuple[int, bytes]] = msgspec.field(default_factory=dict)
+    missing: dict[str, Missing] = msgspec.field(default_factory=dict)
+    marks: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 _WRITE = msgspec.json.Encoder().encode

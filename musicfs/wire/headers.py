@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+
+import msgspec
 
 from musicfs.model import Span
 
@@ -18,8 +19,7 @@ _UNSATISFIED = re.compile(r"bytes\s+\*/(\d{1,18})")
 _YEAR = 365 * 86_400.0  # seconds; a longer Retry-After is as good as for ever
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """The head of a checked answer that bytes follow."""
 
     start: int
@@ -28,14 +28,16 @@ class Head:
     """The object's length in bytes, if the answer says."""
     ranged: bool
     """True: 206, a part; False: 200, the whole from its first byte."""
-    validator: str = field(default="", repr=False)
+    validator: str = ""
     """What a later answer about the same bytes must repeat."""
     announced: int | None = None
     """How many body bytes the server announced."""
 
+    def __repr__(self) -> str:
+        return f"<Head of {self.total} bytes from {self.start}>"
 
-@dataclass(frozen=True, slots=True)
-class ContentRange:
+
+class ContentRange(msgspec.Struct, frozen=True):
     """A parsed Content-Range; `span` is None in a 416, `total` None where the server says `*`."""
 
     span: Span | None
