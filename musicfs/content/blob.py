@@ -171,29 +171,37 @@ class Blob:
             if entry is None or span.stop > entry.watermark or (self.open_ended and span.stop == self.size):
                 return None
             return entry.read(span)
-        pieces: list[memoryview] = []
+        parts: list[memoryview | Span] = []
         passing, at = False, span.start
         while at < span.stop:
             job = next((job for job in self.jobs if job.shows(at, at + 1)), None)
-            piece = self._kept(at, span.stop) if job is None else job.peek(at, span.stop)
-            if piece is None:
+            part = self._kept(at, span.stop) if job is None else job.peek(at, span.stop)
+            if part is None:
                 return None
-            pieces.append(piece)
-            passing, at = passing or job is not None, at + len(piece)
+            parts.append(part)
+            passing = passing or job is not None
+            at = part.stop if isinstance(part, Span) else at + len(part)
+        # The disk is asked once all of it is known to be here: a read that has to wait cost it twice.
+        pieces = [self._read(part) if isinstance(part, Span) else part for part in parts]
         return pieces[0] if len(pieces) == 1 and not passing else _ANSWER.joined(pieces)
 
-    def _kept(self, at: int, stop: int) -> memoryview | None:
-        """Give bytes from `at` on, as many as lie together, None if the first is not on the shelf."""
+    def _kept(self, at: int, stop: int) -> memoryview | Span | None:
+        """Give bytes from `at` on, as many as lie together, or where they lie on the shelf; None if the first
+        is not here."""
         block, entry = at // BLOCK, self.entry
         end = min(stop, (block + 1) * BLOCK)
-        if entry is not None and block in entry.have:
-            while end < stop and end // BLOCK in entry.have:
+        if entry is not None and block in (have := entry.have):
+            while end < stop and end // BLOCK in have:
                 end = min(stop, end + BLOCK)
-            return entry.read(Span(at, end))
+            return Span(at, end)
         data = self.loose(block)
         if data is not None:
             return memoryview(data)[at - block * BLOCK : end - block * BLOCK]
         return None
+
+    def _read(self, span: Span) -> memoryview:
+        assert self.entry is not None
+        return self.entry.read(span)
 
     def _has(self, block: int) -> bool:
         return (self.entry is not None and block in self.entry.have) or self.loose(block) is not None

@@ -18,7 +18,7 @@ from musicfs.content.download import Download
 from musicfs.content.jobs import Jobs
 from musicfs.content.tail import Tail
 from musicfs.core.readahead import FIRST
-from musicfs.core.spans import BLOCK, gaps
+from musicfs.core.spans import BLOCK, blocks_of, clip, gaps
 from musicfs.model import Span
 
 _BUSY = 5  # downloads of all files beyond which none is begun ahead: a host has six connections (DESIGN §3)
@@ -123,17 +123,35 @@ class _Here:
 
     def __init__(self, blob: Blob) -> None:
         self._blob = blob
+        self._jobs = [job for job in blob.jobs if not job.progress.ended]
 
     def __contains__(self, block: object) -> bool:
         assert isinstance(block, int)
-        at = block * BLOCK
-        return self._blob.holds(block) or any(
-            job.will_reach(at) and not job.progress.ended for job in self._blob.jobs
-        )
+        return self.bringing(block) is not None or self._blob.holds(block)
+
+    def bringing(self, block: int) -> Job | None:
+        """Give a job that will come by a block's first byte."""
+        return next((job for job in self._jobs if job.will_reach(block * BLOCK)), None)
+
+    def beyond(self, block: int, stop: int) -> int:
+        """Give the first block from `block` on that is none of them, `stop` if all are; what a job brings is
+        passed over at one go, because a window of 8 MiB is looked through for each piece that comes."""
+        while block < stop:
+            if (job := self.bringing(block)) is not None:
+                block = max(block + 1, -(-job.brings(stop * BLOCK) // BLOCK))
+            elif self._blob.holds(block):
+                block += 1
+            else:
+                break
+        return block
 
 
 def _next_gap(blob: Blob, span: Span) -> Span:
     """Give the first run of missing blocks in `span` that no job is bringing."""
-    for gap in gaps(span, _Here(blob), blob.size or 0):
-        return gap
+    here, size = _Here(blob), blob.size or 0
+    blocks = blocks_of(clip(span, size))
+    first = here.beyond(blocks.start, blocks.stop)
+    if first < blocks.stop:
+        for gap in gaps(Span(first * BLOCK, span.stop), here, size):
+            return gap
     return Span(span.stop, span.stop)

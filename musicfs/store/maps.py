@@ -27,8 +27,7 @@ from enum import Enum
 
 import msgspec
 
-from musicfs.core.spans import BLOCK, blocks_of
-from musicfs.model import Span
+from musicfs.core.spans import BLOCK
 
 MAGIC = b"musicfs1"
 SALT = 8
@@ -114,9 +113,11 @@ class Map:
     @property
     def complete(self) -> bool:
         """Whether every byte is here, and for a pass, that it came to its end."""
-        if self.size is None or (self.header.kind is Kind.WHOLE and self.sealed is None):
+        sealed = self.sealed
+        size = self.header.size if sealed is None else sealed.size
+        if size is None or (sealed is None and self.header.kind is Kind.WHOLE):
             return False
-        return len(self.blocks) == len(blocks_of(Span(0, self.size)))
+        return len(self.blocks) == -(-size // BLOCK)
 
     def apply(self, record: Record) -> bool:
         """Take one record in; False, and nothing changed, if it speaks of what the object cannot have."""

@@ -10,6 +10,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 
+_MINUTE = 60
+"""Seconds; a day begins where one of these does. To name the day for each piece that comes were 1 % of a
+download's CPU."""
+
 
 class Tally:
     """The counts. `wall` gives seconds since the epoch."""
@@ -18,7 +22,7 @@ class Tally:
         self.counts: Counter[str] = Counter()
         """Since the start."""
         self._wall = wall
-        self._day = day_of(wall())
+        self._day, self._minute = day_of(wall()), wall() // _MINUTE
         self._of_day: Counter[str] = Counter()
 
     def note(self, kind: str, amount: int) -> None:
@@ -40,7 +44,10 @@ class Tally:
             self._of_day.update(counts)
 
     def _turn(self) -> None:
-        day = day_of(self._wall())
+        now = self._wall()
+        if now // _MINUTE == self._minute:
+            return
+        day, self._minute = day_of(now), now // _MINUTE
         if day != self._day:
             self._day, self._of_day = day, Counter()
 

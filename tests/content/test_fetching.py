@@ -9,12 +9,19 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
+from musicfs.content import fetching
+from musicfs.content.blob import Blob
+from musicfs.content.download import Download
 from musicfs.content.reader import BlobReader
+from musicfs.content.window import Windows
 from musicfs.core.readahead import LARGEST
-from musicfs.core.spans import BLOCK
+from musicfs.core.spans import BLOCK, gaps
 from musicfs.errors import TooSlow
 from musicfs.model import Span
+from musicfs.store.entry import Entry as StoredEntry
 from tests.world import House, Thing, housed, pattern, spans, wav_asset
 
 MIB = 2**20
@@ -194,4 +201,77 @@ async def test_a_stream_that_fails_takes_nothing_from_the_others(
         await reader.read(Span(here, here + 131_072))
         await trio.sleep(1.1)
         assert bytes(await reader.read(Span(0, SIZE))) == DATA
+        reader.close()
+
+
+@given(
+    size=st.integers(1, 40 * BLOCK),
+    here=st.sets(st.integers(0, 40), max_size=40),
+    jobs=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 12), st.booleans()), max_size=4),
+    start=st.integers(0, 41 * BLOCK),
+    length=st.integers(0, 41 * BLOCK),
+)
+def test_the_next_gap_is_the_first_of_all(
+    size: int, here: set[int], jobs: list[tuple[int, int, bool]], start: int, length: int
+) -> None:
+    """What is asked for next is the first run of blocks that are neither here nor being brought, cut off at
+    the file's end, or nothing; a download that has ended brings nothing."""
+    blob = Blob(WAV, 0)
+    blob.size = size
+    blob.loose = lambda block: b"" if block in here else None
+    brought: set[int] = set()
+    for first, count, ended in jobs:
+        job = Download(blob, Span(first * BLOCK, (first + count) * BLOCK), Nobody(), Nobody(), Windows())
+        job.progress.ended = ended
+        brought |= set() if ended else set(range(first, first + count))
+        blob.jobs.append(job)
+    span = Span(start, start + length)
+    expected = [*gaps(span, here | brought, size), Span(span.stop, span.stop)][0]
+    assert fetching._next_gap(blob, span) == expected
+
+
+class Nobody:
+    """Nobody who is told."""
+
+    def learned(self, blob: Blob, size: int, validator: str) -> None:
+        """Take no note."""
+
+    def disagreed(self, blob: Blob, size: int, validator: str) -> None:
+        """Take no note."""
+
+    def keep(self, blob: Blob, block: int, data: memoryview) -> None:
+        """Keep nothing."""
+
+    def moved(self, amount: int, left: int) -> None:
+        """Take no note."""
+
+    def ended(self) -> None:
+        """Take no note."""
+
+
+@pytest.mark.trio
+async def test_a_read_that_has_to_wait_leaves_the_disk_alone(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a read that is here in part nothing is read from the disk before the rest has come; then once."""
+    async with housed(tmp_path) as house:
+        house.put(WAV, Thing(DATA, slow=AWAY, pace=RATE))
+        reader = await house.content.open(WAV)
+        await reader.read(Span(MIB, MIB + BLOCK))
+        await trio.testing.wait_all_tasks_blocked()
+        read: list[Span] = []
+        entry = house.content.blob(WAV).entry
+        assert isinstance(entry, StoredEntry)
+        real = entry.read
+
+        def noted(span: Span) -> memoryview:
+            read.append(span)
+            return real(span)
+
+        monkeypatch.setattr(entry, "read", noted)
+        wanted = Span(MIB, MIB + 2 * BLOCK)
+        assert reader.here(wanted) is None
+        assert read == []
+        assert bytes(await reader.read(wanted)) == DATA[wanted.start : wanted.stop]
+        assert len(read) == 1
         reader.close()
