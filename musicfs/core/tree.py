@@ -12,7 +12,6 @@ with an e-mail address; a file's number is the same in every folder that shows i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -25,12 +24,20 @@ STEMS = "stems"
 Path = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+# Without `gc`: nothing here leads back to itself, and of entries and files there are tens of thousands.
+
+
+class Folder(msgspec.Struct, frozen=True, gc=False):
     """A folder, by its path; `row` is the song it belongs to, if any."""
 
     path: Path
-    row: SongRow | None = field(default=None, compare=False)
+    row: SongRow | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Folder) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
 
     @property
     def inode(self) -> int:
@@ -38,21 +45,20 @@ class Folder:
         return folder_inode(self.path)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class File:
+class File(msgspec.Struct, frozen=True, gc=False):
     """A file: a song's form of one version. `listed` is False where only its name was asked for."""
 
     row: SongRow
     form: str
     version: int
     listed: bool = True
-    inode: int = field(init=False)
-    """Its number: the digest of key and version, wherever it is shown; kept, as every `stat` needs it."""
+    inode: int = 0
+    """Its number, made here: the digest of key and version, wherever it is shown; every `stat` needs it."""
 
     def __post_init__(self) -> None:
         song = self.row.song
         number = inode_of("file", song.service, song.ident, self.form, str(self.version))
-        object.__setattr__(self, "inode", number)
+        msgspec.structs.force_setattr(self, "inode", number)
 
     @property
     def _identity(self) -> tuple[str, str, str, int]:
@@ -74,8 +80,7 @@ class File:
         return 2 if twice and (self.row.name or self.row.parent) else 1
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True, gc=False):
     """A small file that is written here, of what listings tell: lyrics, `info.json`, a playlist."""
 
     folder: Path
@@ -84,9 +89,19 @@ class Written:
     """The digest of its bytes."""
     size: int
     """Its length in bytes."""
-    mtime_ns: int = field(compare=False)
-    row: SongRow | None = field(default=None, compare=False)
+    mtime_ns: int
+    row: SongRow | None = None
     """The song it is about; None is all of them."""
+
+    @property
+    def _identity(self) -> tuple[Path, str, int, int]:
+        return self.folder, self.name, self.version, self.size
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Written) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
 
     @property
     def inode(self) -> int:
@@ -102,7 +117,7 @@ class Written:
 Node = Folder | File | Written
 
 
-class Entry(msgspec.Struct):
+class Entry(msgspec.Struct, gc=False):
     """A name in a folder, and its place in it."""
 
     place: int
