@@ -156,6 +156,7 @@ class _House:
             settings.deadline,
             measure_minted=settings.sizes == "exact",
             room=self._takes,
+            spare=wire.spare,
             budget=self._budget,
             hints=settings.hints,
         )

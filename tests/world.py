@@ -218,6 +218,8 @@ def wire_on(network: httpx.AsyncBaseTransport, deadline: float = 30.0, api: str 
 class Bucket:
     """A sink for `wire.pull` that keeps all it is given."""
 
+    foretold = False
+
     def __init__(self, start: int, stop: int | None) -> None:
         self.at = self._base = start
         self.stop = stop
@@ -640,6 +642,7 @@ class Mounted:
         self.files = Filesystem(
             *(nursery, catalog, content, archives, self.programs, 30.0, minted, self.resized.append),
             room=lambda: self.takes,
+            spare=self.wire.spare,
         )
 
     async def find(self, path: str) -> Attributes:

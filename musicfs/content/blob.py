@@ -80,6 +80,8 @@ class Blob:
         self.validator = ""
         self.one_pass = False
         """WHOLE: brought by one pass. False: RANGED."""
+        self.foretold = False
+        """It is fetched ahead, and nobody has opened it yet."""
         self.blind = False
         """A pass that may turn out to be another version: nothing is served before its end."""
         self.open_ended = False

@@ -135,16 +135,20 @@ class Content:
 
     # Opening -------------------------------------------------------------------------------------------
 
-    async def open(self, asset: Asset, first: Span = _FIRST, needs: Span | None = None) -> BlobReader:
+    async def open(
+        self, asset: Asset, first: Span = _FIRST, needs: Span | None = None, foretold: bool = False
+    ) -> BlobReader:
         """Open a file: its size is exact from here on. `first` is what to ask for to learn it.
 
-        Nobody is asked if only `needs` will be read and all of it is here.
+        Nobody is asked if only `needs` will be read and all of it is here. `foretold`: ahead of its reader.
 
         Raises:
             MusicfsError: it cannot be had now.
             Changed: the file became another version meanwhile.
         """
-        return await self._opened(self.blob(asset), first, needs, patient=True)
+        blob = self.blob(asset)
+        blob.foretold = foretold and not blob.holders
+        return await self._opened(blob, first, needs, patient=True)
 
     def open_here(self, song: Song, form: str, version: int) -> BlobReader | None:
         """Open a song's own form that is whole on the shelf in this version; None if it is not."""

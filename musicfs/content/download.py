@@ -103,6 +103,11 @@ class Download:
         return f"<Download {self._blob.asset.key} to {self.stop} at {self.at}>"
 
     @property
+    def foretold(self) -> bool:
+        """Whether nobody has opened its file yet."""
+        return self._blob.foretold
+
+    @property
     def left(self) -> int:
         """Bytes still to come; 0 while nobody knows the end."""
         return max(0, (self.stop or 0) - self.at)

@@ -70,6 +70,11 @@ class Pass:
         return f"<Pass {self.blob.asset.key} at {self.at}>"
 
     @property
+    def foretold(self) -> bool:
+        """Whether nobody has opened its file yet."""
+        return self.blob.foretold
+
+    @property
     def left(self) -> float:
         """It is its file's only job, so nobody plans by it."""
         return inf

@@ -11,7 +11,7 @@ never gets here.
 What must always be true: a file that is read in part, a jump, a pause or a step elsewhere ends the copy
 at once; never more than `AHEAD` files are foretold.
 
-What it refuses: programs that read several files at a time: they are parallel by themselves.
+What it refuses: programs that read several files at a time: those are `crews`.
 """
 
 from __future__ import annotations

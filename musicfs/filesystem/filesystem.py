@@ -11,7 +11,7 @@ released once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 import trio
@@ -79,16 +79,18 @@ class Filesystem:
         measure_minted: bool,
         resized: Callable[[int], None] = lambda inode: None,
         room: Callable[[], int] = lambda: 0,
+        spare: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
         budget: Budget | None = None,
         hints: Sequence[str] = (),
     ) -> None:
         """Put the rooms together; `room` says how many bytes the cache can take for what comes next,
+        `spare` waits until the service could make one mp3 more that nobody has opened,
         `budget` what media servers may have fetched, `hints` which empty files the top shows."""
         self._budget = budget or Budget(0)
         self.catalog, self.content, self.archives = catalog, content, archives
         self.finding = Finding(nursery, catalog, content, archives, deadline, hints)
         self.sizing = Sizing(nursery, catalog, content, archives, self.finding, measure_minted)
-        self.ahead = Siblings(nursery, content, archives, room)
+        self.ahead = Siblings(nursery, content, archives, room, spare)
         self._following = Following(callers, Walks(catalog, self.finding), self.ahead, self._cached)
         self._callers = callers
         self.resized = resized

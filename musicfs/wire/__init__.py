@@ -6,6 +6,7 @@
     targets     pure: a link read as a URL, and where a redirect leads
     headers     pure: what Content-Range, Retry-After, ETag … say
     gate        per host: connections, who is down, who asked for quiet, how many retries are left
+    makers      how many of the connections go to what the service makes while we wait
     talk        conversations with the API: a provider's generator driven to its noun
     pull        bytes from a byte server into a sink, resumed at the byte where they broke
 

@@ -21,9 +21,10 @@ from typing import Any
 import trio
 
 from musicfs.errors import Throttled, TooSlow, Unreachable, UpstreamError
+from musicfs.wire.makers import Makers
 
 CONNECTIONS = 6  # a host (DESIGN §3): enough to fill a link, few enough to be a polite guest
-_MADE, _MAKERS = "mp3", 4  # of them for what the service makes meanwhile: links and lists want a turn as well
+_MADE = "mp3"  # what the service makes while we wait: not all of them at a time (`makers`)
 _DOWN_FIRST, _DOWN_MOST = 15.0, 120.0  # seconds a host is left alone (DESIGN §3)
 _QUIET_MOST = 900.0  # seconds; who names a year means something else, and is asked four times an hour
 _BUDGET, _REFILL = 24.0, 0.5  # retries in hand and gained per second: about 50 in a first minute, then 30
@@ -70,7 +71,7 @@ class Gate:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.limiter = trio.CapacityLimiter(CONNECTIONS)
-        self._makers = trio.CapacityLimiter(_MAKERS)
+        self.makers = Makers()
         self._strikes = 0
         self._down_for = 0.0
         self._down_until = 0.0
@@ -119,17 +120,23 @@ class Gate:
         return trio.current_time() < patience.until
 
     @asynccontextmanager
-    async def turn(self, kind: str, until: float) -> AsyncIterator[None]:
-        """Wait for a free connection (and the end of a quiet time), at most until `until`; else NoTurn."""
+    async def turn(
+        self, kind: str, until: float, foretold: Callable[[], bool] = lambda: False
+    ) -> AsyncIterator[None]:
+        """Wait for a free connection (and the end of a quiet time), at most until `until`; else NoTurn.
+
+        `foretold` tells whether it is for something that nobody has opened yet.
+        """
         borrower = object()  # not the task: one task may hold several connections
         probe = False
         with ExitStack() as held:
             with trio.move_on_at(until) as waiting:
                 if self._quiet.get(kind, 0.0) > self._clock():  # to sleep for nothing takes 35 µs
                     await trio.sleep_until(self._quiet[kind])
-                for limiter in (self._makers, self.limiter) if kind == _MADE else (self.limiter,):
-                    await limiter.acquire_on_behalf_of(borrower)
-                    held.callback(limiter.release_on_behalf_of, borrower)
+                if kind == _MADE:
+                    held.callback(await self.makers.enter(foretold))
+                await self.limiter.acquire_on_behalf_of(borrower)
+                held.callback(self.limiter.release_on_behalf_of, borrower)
             if waiting.cancelled_caught:
                 raise NoTurn("no connection became free in time")
             try:

@@ -71,6 +71,11 @@ class Sink(Protocol):
     stop: int | None
     """Offset after the last byte wanted; None = up to the end, wherever it is."""
 
+    @property
+    def foretold(self) -> bool:
+        """Whether nobody has opened it yet."""
+        ...
+
     def begin(self, head: Head) -> None:
         """Accept an answer's head (and set `at` to where its body starts), or raise to refuse it."""
         ...
@@ -212,7 +217,7 @@ class Puller:
             gate = self._gates.of(origin_of(url))
             kind = "mp3" if locator.authorised else "range" if wanted else "whole"
             gate.admit(kind, patience.until)
-            await stack.enter_async_context(gate.turn(kind, patience.until))
+            await stack.enter_async_context(gate.turn(kind, patience.until, lambda: sink.foretold))
             self._note(kind, 1)
             request = client.build_request("GET", url, headers=wanted, extensions=_meant(kind, timing))
             answer = await _heard(client.send(request, stream=True), gate)

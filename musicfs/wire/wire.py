@@ -82,6 +82,10 @@ class Wire:
         patience.until = min(patience.until, self.patience().until)
         await self._puller.pull(source, sink, patience, self.timing(slow))
 
+    async def spare(self) -> None:
+        """Wait until the service could make one mp3 more, which nobody has opened yet."""
+        await self.gates.of(self._doors.origin).makers.spare()
+
     async def converse(self, talk: Conversation[T], background: bool = False, once: bool = False) -> T:
         """Drive a provider's conversation to its noun; `once`: without retries.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -357,3 +358,197 @@ async def test_nothing_is_held(tmp_path: Path, autojump_clock: trio.testing.Mock
         assert mounted.files.ahead.coming == []
         assert mounted.store.gauges() == {"promised": 0, "held": 0}
         assert mounted.store.snapshot().pinned == 0
+
+
+# Several hands ------------------------------------------------------------------------------------------
+
+
+async def hands(mounted: Mounted, paths: list[str], count: int = 4, stride: bool = False) -> list[str]:
+    """Read files with several threads of one process, from a queue or each in strides; gives what is open."""
+    opened: list[str] = []
+    shared = iter(paths)
+
+    async def hand(number: int) -> None:
+        for path in paths[number::count] if stride else shared:
+            opened.append(path)
+            await read(mounted, path, COPIER + number)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(count):
+            nursery.start_soon(hand, number)
+    return opened
+
+
+@pytest.mark.parametrize("stride", [False, True], ids=["queue", "strides"])
+@pytest.mark.parametrize("order", [by_place, backward, by_name, by_number])
+@pytest.mark.trio
+async def test_a_fifth_beside_four(
+    order: Sort, stride: bool, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Four readers of one process that copies get a fifth mp3 made, each is asked for once, and none is left
+    over."""
+    made = service(clips=40)
+    wanted = sum(clip.assets["mp3"].size for clip in made.flow.clips)
+    async with living(made, tmp_path) as mounted:
+        paths = await order(mounted, await listed(mounted))
+        began = trio.current_time()
+        assert sorted(await hands(mounted, paths, stride=stride)) == sorted(paths)
+        assert asked(made) == 40
+        # Three rounds of four and then six of five, of half a second each; ten would be five seconds.
+        assert trio.current_time() - began < 9 * 0.5 + 0.25
+        assert sum(record.sent for record in made.log if record.kind == "mp3") == wanted
+
+
+@pytest.mark.trio
+async def test_one_beside_and_no_more(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Of what several readers have not opened yet one is made at most, also if they stop in the middle."""
+    made = service(clips=40)
+    async with living(made, tmp_path) as mounted:
+        paths = sorted(await listed(mounted))
+        opened: list[str] = []
+        shared, most = iter(paths[:26]), 0
+
+        async def hand(number: int) -> None:
+            nonlocal most
+            for path in shared:
+                opened.append(path)
+                await read(mounted, path, COPIER + number)
+                most = max(most, asked(made) - len(opened))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(4):
+                nursery.start_soon(hand, number)
+        assert most == 1
+        await trio.sleep(60.0)
+        assert asked(made) == 27
+        await read(mounted, paths[30])
+        assert asked(made) == 28
+
+
+@pytest.mark.trio
+async def test_several_readers_of_what_the_kernel_has(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Files that several readers open and close, because the kernel has their bytes, are stepped over."""
+    made = service(clips=40)
+    async with living(made, tmp_path) as mounted:
+        paths = sorted(await listed(mounted))
+        for path in paths[14:28]:
+            await read(mounted, path, tid=0)
+        shared, begun, ahead = iter(paths), set(paths[14:28]), []
+
+        async def hand(number: int) -> None:
+            for path in shared:
+                begun.add(path)
+                await read(mounted, path, COPIER + number, most=0 if path in paths[14:28] else None)
+                ahead.append((path, asked(made) - len(begun)))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(4):
+                nursery.start_soon(hand, number)
+        # Who began anew behind them would have to read eight more.
+        assert max(more for path, more in ahead if path in paths[28:34]) == 1
+        assert asked(made) == 40
+
+
+@pytest.mark.trio
+async def test_several_readers_of_parts(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Threads that read the heads of all songs, or now and then one in part, have nothing made ahead."""
+    made = service(clips=40)
+    async with living(made, tmp_path) as mounted:
+        paths = sorted(await listed(mounted))
+        shared, begun, most = iter(paths), 0, 0
+
+        async def hand(number: int) -> None:
+            nonlocal begun, most
+            for path in shared:
+                begun += 1
+                part = 1 if number == 0 or begun < 8 else None
+                await read(mounted, path, COPIER + number, most=part)
+                most = max(most, asked(made) - begun)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(4):
+                nursery.start_soon(hand, number)
+        assert most == 0
+        assert asked(made) == 40
+
+
+@pytest.mark.trio
+async def test_several_readers_of_links(tmp_path: Path, autojump_clock: trio.testing.MockClock) -> None:
+    """Beside several readers of what has parts nothing is fetched, and no link made: they fill the line."""
+    made = service(jobs=24)
+    async with living(made, tmp_path) as mounted:
+        paths = [f"tempolor/{job}/song.wav" for job in sorted(await mounted.names("tempolor"))]
+        shared, begun, most = iter(paths), 0, 0
+
+        async def hand(number: int) -> None:
+            nonlocal begun, most
+            for path in shared:
+                begun += 1
+                await read(mounted, path, COPIER + number)
+                most = max(most, made.counts["mint"] - begun)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(4):
+                nursery.start_soon(hand, number)
+        assert most == 0
+        assert made.counts["mint"] == 24
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+@pytest.mark.trio
+async def test_nothing_is_begun_before_its_turn(
+    goes_on: bool, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Where readers have every place, what is foretold waits for one, and is not begun at all if its copy is
+    over by then."""
+    made = service(clips=40, pause=5.0)
+    async with living(made, tmp_path) as mounted:
+        paths = sorted(await listed(mounted))
+        await read(mounted, paths[2], tid=0)
+        for path in paths[:2]:
+            await read(mounted, path)
+        async with trio.open_nursery() as nursery:
+            for path in paths[20:26]:
+                nursery.start_soon(read, mounted, path, 0)
+            await trio.testing.wait_all_tasks_blocked()
+            assert asked(made) == 3 + 4
+            handle = await mounted.files.open((await mounted.find(paths[2])).inode, COPIER)
+            await trio.testing.wait_all_tasks_blocked()
+            assert asked(made) == 3 + 4
+            assert len(mounted.files.ahead.coming) == 2
+            if not goes_on:
+                await mounted.files.read(handle, 0, 1)
+                mounted.files.close(handle)
+                await trio.testing.wait_all_tasks_blocked()
+                assert mounted.files.ahead.coming == []
+            await trio.sleep(5.5)
+            # The readers' last two are made now, and beside them there is a place for two.
+            assert asked(made) == 3 + 6 + (2 if goes_on else 0)
+            await trio.sleep(10.0)
+            assert asked(made) == 3 + 6 + (2 if goes_on else 0)
+
+
+@pytest.mark.trio
+async def test_a_song_that_left_the_cache_is_ahead_like_any(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """An mp3 whose length is known from an earlier time counts as ahead until its pass has ended."""
+    made = service(clips=8)
+    async with living(made, tmp_path) as mounted:
+        paths = await listed(mounted)
+        for path in paths[3:5]:
+            await read(mounted, path, tid=0)
+        assert len(list(mounted.store.prune(inf))) == 2
+        await read(mounted, paths[2], tid=0)
+        for path in paths[:2]:
+            await read(mounted, path)
+        handle = await mounted.files.open((await mounted.find(paths[2])).inode, COPIER)
+        await trio.testing.wait_all_tasks_blocked()
+        await mounted.files.read(handle, 0, 1)
+        mounted.files.close(handle)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(mounted.files.ahead.coming) == 2
+        await trio.sleep(1.0)
+        assert mounted.files.ahead.coming == []

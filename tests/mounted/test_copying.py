@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,22 @@ for number, path in enumerate(sorted(os.scandir(sys.argv[1]), key=lambda entry: 
         print("stopped", flush=True)
         sys.stdin.read()
     open(path, "rb").read()
+"""
+
+HANDS = """
+import os, sys
+from concurrent.futures import ThreadPoolExecutor
+
+def copy(path):
+    with open(path, "rb") as song, open(os.path.join(sys.argv[2], path.name), "wb") as copied:
+        while data := song.read(1 << 20):
+            copied.write(data)
+
+paths = sorted(os.scandir(sys.argv[1]), key=lambda entry: entry.name)[: int(sys.argv[3])]
+with ThreadPoolExecutor(4) as hands:
+    list(hands.map(copy, paths))
+print("copied", flush=True)
+sys.stdin.read()
 """
 
 
@@ -79,6 +96,52 @@ def test_two_ahead_and_no_more(mount: Mount, service: Service) -> None:
     for clip in service.flow.clips[:2]:
         run(["head", "-c", "10", mount.path / "flowmusic" / f"{clip.uuid}.mp3"])
     assert service.counts["mp3"] <= 9
+
+
+@contextmanager
+def four_hands(mount: Mount, copy: Path, count: int) -> Iterator[None]:
+    """Copy the first songs with a process of four threads, that goes on until the block ends."""
+    copy.mkdir()
+    words = [sys.executable, "-c", HANDS, str(mount.path / "flowmusic"), str(copy), str(count)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as copier:
+        try:
+            assert copier.stdout is not None
+            assert copier.stdout.readline() == b"copied\n"
+            yield
+        finally:
+            copier.kill()
+
+
+def test_four_hands(mount: Mount, service: Service, tmp_path: Path) -> None:
+    """A folder copied by four threads costs one download a song and not a byte more; five songs are made at
+    a time, the fifth before anybody opens it."""
+    size, together = service.flow.clips[0].assets["mp3"].size, set()
+
+    def count() -> bool:
+        together.add(sum(record.kind == "mp3" and record.sent < size for record in service.log))
+        return True
+
+    service.twist(role=Role.API, kind="mp3", first_byte=0.3, gate=count)
+    with four_hands(mount, tmp_path / "copy", CLIPS):
+        for clip in service.flow.clips:
+            assert sha256(tmp_path / "copy" / f"{clip.uuid}.mp3") == digest(clip.assets["mp3"])
+    assert service.counts["mp3"] == CLIPS
+    assert mp3_bytes(service) == sum(clip.assets["mp3"].size for clip in service.flow.clips)
+    assert max(together) == 5
+
+
+def test_four_hands_that_stop(mount: Mount, service: Service, tmp_path: Path) -> None:
+    """Four threads that stop in the middle of a folder have had at most one song fetched that none of them
+    opened; once their program died, none is begun for it."""
+    service.twist(role=Role.API, kind="mp3", first_byte=0.3)
+    with four_hands(mount, tmp_path / "copy", 16):
+        size = service.flow.clips[0].assets["mp3"].size
+        until(lambda: mp3_bytes(service) == service.counts["mp3"] * size)
+        assert service.counts["mp3"] in (16, 17)
+        begun = service.counts["mp3"]
+    for name in sorted(f"{clip.uuid}.mp3" for clip in service.flow.clips)[:2]:
+        run(["head", "-c", "10", mount.path / "flowmusic" / name])
+    assert service.counts["mp3"] == begun
 
 
 def test_the_next_ones_are_here(mount: Mount, service: Service) -> None:

@@ -192,6 +192,7 @@ class _OneByte:
     def __init__(self) -> None:
         self.at = 0
         self.stop: int | None = 1
+        self.foretold = False
 
     def begin(self, head: Head) -> None:
         """Take any."""
