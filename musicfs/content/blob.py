@@ -105,6 +105,8 @@ class Blob:
         """For `musicfs why`; kept until something succeeds."""
         self.failed_at = 0.0
         """When that was, on trio's clock."""
+        self.in_parts = True
+        """Whether the last answer was a part: who asks for two may get the whole twice."""
         self.wary_until = 0.0
         """Until when the disk is not trusted with another pass (one was lost, and none read since)."""
         self.wanted = False

@@ -27,6 +27,7 @@ from musicfs.content.links import Links
 from musicfs.content.ports import Facts, Ledger, Shelf
 from musicfs.content.reader import BlobReader
 from musicfs.content.shelving import Shelving
+from musicfs.core.looks import Look
 from musicfs.core.spans import BLOCK, blocks_of, clip
 from musicfs.errors import Changed, StoreError, StoreFull, TooSlow
 from musicfs.model import Key, Known, Song, Span
@@ -136,11 +137,17 @@ class Content:
     # Opening -------------------------------------------------------------------------------------------
 
     async def open(
-        self, asset: Asset, first: Span = _FIRST, needs: Span | None = None, foretold: bool = False
+        self,
+        asset: Asset,
+        first: Span = _FIRST,
+        needs: Span | None = None,
+        foretold: bool = False,
+        who: str = "",
     ) -> BlobReader:
         """Open a file: its size is exact from here on. `first` is what to ask for to learn it.
 
         Nobody is asked if only `needs` will be read and all of it is here. `foretold`: ahead of its reader.
+        `who` is the program whose looks into files are remembered.
 
         Raises:
             MusicfsError: it cannot be had now.
@@ -148,7 +155,7 @@ class Content:
         """
         blob = self.blob(asset)
         blob.foretold = foretold and not blob.holders
-        return await self._opened(blob, first, needs, patient=True)
+        return await self._opened(blob, first, needs, patient=True, who=who)
 
     def open_here(self, song: Song, form: str, version: int) -> BlobReader | None:
         """Open a song's own form that is whole on the shelf in this version; None if it is not."""
@@ -156,7 +163,7 @@ class Content:
         if blob is None or blob.version != version or not blob.whole:
             return None
         self._shelving.hold(blob)
-        return BlobReader(self, self._shelving, blob)
+        return BlobReader(self, self._shelving, blob, Look())
 
     async def open_at_end(self, asset: Asset, length: int) -> tuple[BlobReader, bytes]:
         """Open a file that is read from its end, and give its last bytes, if its length was not known.
@@ -178,16 +185,18 @@ class Content:
         return reader, job.got
 
     async def _opened(
-        self, blob: Blob, first: Span, needs: Span | None = None, patient: bool = False
+        self, blob: Blob, first: Span, needs: Span | None = None, patient: bool = False, who: str = ""
     ) -> BlobReader:
+        look = self._fetching.looking(blob, who)
         self._shelving.hold(blob)
         try:
             if needs is None or blob.size is None or blob.lacks(needs) < min(needs.stop, blob.size):
-                await (self._patiently if patient else self._ready)(blob, first)
+                await (self._patiently if patient else self._ready)(blob, first, look)
+                self._fetching.look(blob, look)
         except BaseException:
             self._shelving.release(blob)
             raise
-        return BlobReader(self, self._shelving, blob)
+        return BlobReader(self, self._shelving, blob, look)
 
     async def open_inflated(
         self, asset: Asset, known: Known, inflate: Callable[[Blob], Awaitable[None]]
@@ -203,25 +212,26 @@ class Content:
         reader.close()
         return self.facts(asset)
 
-    async def _patiently(self, blob: Blob, first: Span) -> None:
+    async def _patiently(self, blob: Blob, first: Span, look: Look) -> None:
         """Wait until a file may be opened; where that was in vain, the next who open are told at once."""
         until, now, late = trio.current_effective_deadline(), trio.current_time(), blob.late
         if late is not None and now < late.until and until < inf and not blob.ready(now, first.start):
             raise late.failure
         try:
-            await self._ready(blob, first)
+            await self._ready(blob, first, look)
         except trio.Cancelled:
             if -inf < until <= trio.current_time() and (met := blob.waited_in_vain(trio.current_time())):
                 raise met from None
             raise
 
-    async def _ready(self, blob: Blob, first: Span) -> None:
+    async def _ready(self, blob: Blob, first: Span, look: Look) -> None:
         while not blob.ready(trio.current_time(), first.start):
             failure = blob.failing(trio.current_time())
             if failure is not None:
                 raise failure
             if blob.gone:
                 raise Changed("the service has other bytes now")
+            self._fetching.look(blob, look)
             if not any(job.will_reach(first.start) for job in blob.jobs):
                 if blob.one_pass:
                     self._jobs.start_pass(blob)
@@ -231,8 +241,10 @@ class Content:
 
     # Reading -------------------------------------------------------------------------------------------
 
-    async def read(self, blob: Blob, wanted: Span, size: int, ahead: int) -> bytes | memoryview:
+    async def read(self, blob: Blob, wanted: Span, size: int, ahead: int, look: int) -> bytes | memoryview:
         """Give exactly the bytes of `wanted`, clipped to the file's `size`; read ahead only below `ahead`.
+
+        `look` is how many bytes of its head the reader is known to look at.
 
         Raises:
             Changed: the version is gone and its bytes are not all here.
@@ -241,7 +253,7 @@ class Content:
         span = clip(wanted, size)
         if span.start >= span.stop:
             return b""
-        goal = blob.cursors.note(span, ahead)
+        goal = blob.cursors.note(span, ahead, look)
         while True:
             data = self._collect(blob, span)
             if data is not None:
@@ -253,14 +265,14 @@ class Content:
                 blob.streams.waited()
             await self._wait(job, span)
 
-    def here(self, blob: Blob, wanted: Span, size: int, ahead: int) -> bytes | memoryview | None:
+    def here(self, blob: Blob, wanted: Span, size: int, ahead: int, look: int) -> bytes | memoryview | None:
         """Give the same if it is here, None where somebody has to be waited for."""
         span = clip(wanted, size)
         if span.start >= span.stop:
             return b""
         data = self._collect(blob, span)
         if data is not None and not blob.whole:
-            self._fetching.window(blob, blob.cursors.note(span, ahead))
+            self._fetching.window(blob, blob.cursors.note(span, ahead, look))
         return data
 
     async def _wait(self, job: Job, span: Span) -> None:

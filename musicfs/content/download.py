@@ -144,6 +144,7 @@ class Download:
             self._keeper.disagreed(blob, head.total, head.validator)
             raise Changed("the service has other bytes now")
         self._keeper.learned(blob, head.total, head.validator)
+        blob.in_parts = head.ranged
         self.stop = min(self.stop or head.total, head.total) if head.ranged else head.total
         if head.start != self.at:
             self.at = self._kept = head.start

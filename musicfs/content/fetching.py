@@ -3,7 +3,8 @@
 How it thinks: a reader that lacks a byte joins the request that is on its way there, or one is sent. What
 is wise to have beyond that (`readahead`) is asked for by as many streams as have shown to help
 (`streams`), piece after piece: when a piece is nearly here, when one ended, and when the reader came to a
-new window. The readers of all files together leave a connection free for who opens another.
+new window. What a program is known to look at (`looks`) is asked for at once. The readers of all files
+together leave a connection free for who opens another.
 
 What must always be true: no byte is asked for that is here or on its way, none outside the window, and
 nothing ahead for a file that nobody has open; a reader never waits for a stream that is not its own.
@@ -17,6 +18,7 @@ from musicfs.content.blob import Blob, Job
 from musicfs.content.download import Download
 from musicfs.content.jobs import Jobs
 from musicfs.content.tail import Tail
+from musicfs.core.looks import Look, Looks, pieces
 from musicfs.core.readahead import FIRST
 from musicfs.core.spans import BLOCK, blocks_of, clip, gaps
 from musicfs.model import Span
@@ -30,6 +32,7 @@ class Fetching:
     def __init__(self, jobs: Jobs) -> None:
         self._jobs = jobs
         self._under_way = 0
+        self._looks = Looks()
 
     def begin(self, blob: Blob, span: Span) -> Download:
         """Begin to bring a span."""
@@ -40,6 +43,24 @@ class Fetching:
         """Begin to bring the last bytes of what nobody knows the length of."""
         self._under_way += 1
         return self._jobs.start_at_end(blob, length, _Stream(self, blob))
+
+    def looking(self, blob: Blob, who: str) -> Look:
+        """Begin to take down how a program looks at a file, where ranges of it are fetched for that."""
+        if not who or blob.one_pass or blob.whole:
+            return Look()
+        return self._looks.begin((who, blob.asset.song.service, blob.asset.form))
+
+    def look(self, blob: Blob, look: Look) -> None:
+        """Begin what is foretold of a look, side by side as far as connections are free."""
+        if blob.size is None or blob.one_pass or blob.whole or blob.gone:
+            return
+        if blob.failing(trio.current_time()) is not None:
+            return
+        for piece in pieces(look.foretold, blob.size):
+            gap = _next_gap(blob, piece)
+            if gap.length > 0 and (piece.start == 0 or self._under_way < _BUSY):
+                look.begun = True
+                self.begin(blob, gap)
 
     def joined(self, blob: Blob, offset: int) -> Job | None:
         """Give a job that is on its way to the byte at `offset`."""

@@ -13,7 +13,8 @@ recommended; so the download is always at least half a window ahead, and a long 
 after five steps. A look at a file's head costs 256 KiB: the kernel asks for as much when a program reads
 half of it, so only a read beyond tells a reader from a prober, or a first read of 128 KiB, which the
 kernel makes for a program that reads more than 32 KiB at a time, as copiers do and probers do not (where
-root has raised the read-ahead, of 32 KiB too). Where a page cache left a hole, the stretch beyond it takes
+root has raised the read-ahead, of 32 KiB too). Who is known to look at more (`looks`) is given that and no
+more until it reads beyond. Where a page cache left a hole, the stretch beyond it takes
 over the window of a run close behind. A read of the tail (tags, `moov`) that continues nothing leaves no
 trace at all.
 
@@ -69,9 +70,9 @@ class _Run:
         """Let go of what lies far behind the reader, so that going back there is a seek."""
         self.start = max(self.start, self.stop - NEAR)
 
-    def stretch(self) -> None:
+    def stretch(self, look: int) -> None:
         """Recommend the next window once the reader has passed the middle of the last one."""
-        if 2 * (self.edge - self.stop) > self.window or (self.start == 0 and self.stop <= FIRST):
+        if 2 * (self.edge - self.stop) > self.window or (self.start == 0 and self.stop <= look):
             return
         self.window = min(max(FIRST, 2 * self.window), LARGEST)
         self.edge = min(max(self.edge, self.stop) + self.window, self.stop + LARGEST)
@@ -94,24 +95,27 @@ class Cursors:
         """Drop every position, as when the last handle closes or the bytes change."""
         self._runs.clear()
 
-    def note(self, span: Span, size: int) -> Span:
-        """Take note of a read and say which bytes (whole blocks) are wise to have for it."""
+    def note(self, span: Span, size: int, look: int = 0) -> Span:
+        """Take note of a read and say which bytes (whole blocks) are wise to have for it.
+
+        `look` is how many bytes of the head its reader is known to look at (`looks`), 0 if that is not known.
+        """
         read = clip(span, size)
         if read.stop <= read.start:
             return read
         touched = [run for run in self._runs if run.touches(read)]
         if not touched and read.start > 0 and read.start >= size - TAIL:
             return align(read, size)
-        run = self._join(read, touched)
+        run = self._join(read, touched, look)
         run.edge = min(run.edge, size)
         self._keep(run)
         return align(Span(read.start, max(read.stop, run.edge)), size)
 
-    def _join(self, read: Span, touched: list[_Run]) -> _Run:
+    def _join(self, read: Span, touched: list[_Run], look: int) -> _Run:
         """Make one run of a read and the runs that it touches, and stretch it if it went forward."""
         run = _Run(read.start, read.stop, 0, read.stop)
         if read.start == 0:
-            run.window = FIRST if read.stop < EAGER else 2 * FIRST
+            run.window = look or (FIRST if read.stop < EAGER else 2 * FIRST)
             run.edge = max(read.stop, run.window)
         if not touched:
             return run
@@ -120,7 +124,7 @@ class Cursors:
             self._absorb(run, other)
         if run.stop > leader.stop:
             self._inherit(run)
-            run.stretch()
+            run.stretch(look or FIRST)
         run.trim()
         return run
 

@@ -263,7 +263,7 @@ class Filesystem:
             budget, tid = self._budget, 0  # nobody follows it: it gets no thread
         self._following.opening(node, tid)
         try:
-            opened = await self._open(asset, budget)
+            opened = await self._open(asset, budget, program)
         except ScanRefused as beyond:
             raise self.usage.refuse(program, inode, beyond) from None
         if opened.version != node.version:
@@ -277,13 +277,13 @@ class Filesystem:
         self._following.opened(handle, node, opened.size, tid)
         return handle
 
-    async def _open(self, asset: Asset, budget: Budget | None = None) -> Opened:
+    async def _open(self, asset: Asset, budget: Budget | None = None, program: str = "") -> Opened:
         try:
             if budget is not None:
                 return await budget.open(self.content, asset)
             if asset.member is not None:
                 return await self.archives.open(asset)
-            return await self.content.open(asset)
+            return await self.content.open(asset, who=program)
         except BytesMissing as missing:
             if asset.listed:
                 raise

@@ -252,3 +252,17 @@ def test_answers_of_one_sequence_join_to_one_span() -> None:
     """From the middle of a file, the answers of a sequence leave no hole behind the reader."""
     answers = sequence(Cursors(), 3 * MIB, 30 * MIB)
     assert joined(answers) == [Span(3 * MIB, answers[-1].stop)]
+
+
+@LAW
+@given(st.integers(FIRST // BLOCK, 16), st.lists(st.integers(1, 8), min_size=1, max_size=20))
+def test_a_known_look_costs_what_it_is(blocks: int, steps: list[int]) -> None:
+    """Who is known to look at so much of the head is recommended that and no more, in whatever steps he reads
+    it; a read beyond is given a window as any reader's is."""
+    look, cursors, place = blocks * BLOCK, Cursors(), 0
+    for step in steps:
+        read = Span(place, min(place + step * 16 * KIB, look))
+        assert read.length == 0 or cursors.note(read, SIZE, look) == Span(read.start // BLOCK * BLOCK, look)
+        place = read.stop
+    cursors.note(Span(place, look), SIZE, look)
+    assert cursors.note(Span(look, look + BLOCK), SIZE, look).stop >= look + FIRST
