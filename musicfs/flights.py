@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import msgspec
 import trio
 from cachetools import TTLCache
 
@@ -27,9 +27,8 @@ _REST = 5.0  # seconds: in them `find` passes thousands of folders, and a person
 _LONG = 1.0  # seconds; a failure that comes sooner holds up nobody
 
 
-@dataclass(slots=True)
-class _Flight:
-    landed: trio.Event = field(default_factory=trio.Event)
+class _Flight(msgspec.Struct):
+    landed: trio.Event = msgspec.field(default_factory=trio.Event)
     waiting: int = 0
     late: bool = False
     value: Any = None

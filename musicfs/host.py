@@ -21,8 +21,9 @@ import stat
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from musicfs.errors import ConfigError, StoreError
 
@@ -40,8 +41,7 @@ LINKS = 40
 """As many symbolic links in one path as the kernel follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(msgspec.Struct, frozen=True):
     """One line of mountinfo."""
 
     mountpoint: Path

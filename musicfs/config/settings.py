@@ -21,7 +21,6 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 from urllib.parse import urlsplit
@@ -134,18 +133,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How it is said."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """The settings, where each value came from, and the profile they make."""
 
     settings: Settings
-    origins: Mapping[str, str] = field(default_factory=dict)
+    origins: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Key → origin as a person reads it: `default`, `MUSICFS_DEADLINE`, a file, `the command line`."""
     profile: str = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class _Layer:
+class _Layer(msgspec.Struct, frozen=True):
     """One origin's values."""
 
     origin: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from musicfs.core.sizes import estimate
 from musicfs.model import Form, Key, Song
@@ -10,8 +10,7 @@ from musicfs.model import Form, Key, Song
 _MEMBER = f"{Form.STEMS}/"
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
+class Asset(msgspec.Struct, frozen=True):
     """A song's form."""
 
     song: Song

@@ -10,10 +10,10 @@ What must always be true: at most one mint per form is under way; a URL is never
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import inf
 from typing import Protocol, TypeVar
 
+import msgspec
 import trio
 from cachetools import LRUCache
 
@@ -31,8 +31,7 @@ class Converses(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Link:
+class _Link(msgspec.Struct):
     locator: Locator
     dies: float
 

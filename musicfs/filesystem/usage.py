@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import trio
 from cachetools import LRUCache
 
@@ -21,8 +21,7 @@ _KEPT = 1000  # times of each kind: a p99 of ten of them, and 16 KB
 _FILES = 5000  # files whose last refusal is remembered: a crawl of a big library refuses each once
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """Who was refused a file or folder last, when on trio's clock, and why."""
 
     program: str

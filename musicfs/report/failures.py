@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import trio
 
 from musicfs.errors import MusicfsError
@@ -18,8 +18,7 @@ from musicfs.errors import MusicfsError
 _KEPT = 20
 
 
-@dataclass(slots=True)
-class _Met:
+class _Met(msgspec.Struct):
     moment: float
     what: str
     failure: MusicfsError

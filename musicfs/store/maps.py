@@ -22,7 +22,6 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
-from dataclasses import dataclass, field
 from enum import Enum
 
 import msgspec
@@ -61,23 +60,20 @@ class Header(msgspec.Struct, frozen=True):
     """Random: makes this life of the object unlike any other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """The block is here and its bytes have this crc32."""
 
     block: int
     crc: int
 
 
-@dataclass(frozen=True, slots=True)
-class Dropped:
+class Dropped(msgspec.Struct, frozen=True):
     """The block is not here any more."""
 
     block: int
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(msgspec.Struct, frozen=True):
     """The pass came to its end: the object's size in bytes and the SHA-256 of all of them, 32 bytes."""
 
     size: int
@@ -91,8 +87,7 @@ class BadMap(Exception):
     """The header cannot be read, so nothing of the object can be believed."""
 
 
-@dataclass(slots=True)
-class Map:
+class Map(msgspec.Struct):
     """All that a map says, folded: the good prefix of it."""
 
     header: Header
@@ -101,7 +96,7 @@ class Map:
     good: int
     """Bytes of the map that are believed; the next record belongs there."""
     records: int = 0
-    blocks: dict[int, int] = field(default_factory=dict)
+    blocks: dict[int, int] = msgspec.field(default_factory=dict)
     """Block → crc32, longest unused first."""
     sealed: Sealed | None = None
 

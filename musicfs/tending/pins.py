@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+import msgspec
 
 from musicfs.errors import MusicfsError, StoreError, StoreFull
 from musicfs.model import Key
@@ -35,8 +36,7 @@ class NotKept(StoreError):
     remedy = "Look whether the cache's disk is full; musicfs cache info tells what the cache holds."
 
 
-@dataclass(slots=True)
-class _Claim:
+class _Claim(msgspec.Struct):
     size: int
     errands: int = 0
     ours: bool = False
