@@ -227,6 +227,7 @@ class Bucket:
         self.got = bytearray()
         self.ended = False
         self.setbacks: list[UpstreamError] = []
+        self.awaited = True
 
     def begin(self, head: Head) -> None:
         """Accept any head."""

@@ -77,6 +77,9 @@ class Keeper(Protocol):
 class Watch(Protocol):
     """Who is told how a download gets on."""
 
+    ahead: bool
+    """Whether it was begun for nobody who waits."""
+
     def moved(self, amount: int, left: int) -> None:
         """Take note that bytes came and how many are still to come."""
         ...
@@ -111,6 +114,11 @@ class Download:
     def left(self) -> int:
         """Bytes still to come; 0 while nobody knows the end."""
         return max(0, (self.stop or 0) - self.at)
+
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody may be waiting for its first bytes; who comes later has to wait a moment more."""
+        return not self.watch.ahead or self.progress.waiting > 0
 
     def will_reach(self, offset: int) -> bool:
         """Tell whether this download will come by `offset`."""

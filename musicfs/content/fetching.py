@@ -34,10 +34,10 @@ class Fetching:
         self._under_way = 0
         self._looks = Looks()
 
-    def begin(self, blob: Blob, span: Span) -> Download:
-        """Begin to bring a span."""
+    def begin(self, blob: Blob, span: Span, ahead: bool = False) -> Download:
+        """Begin to bring a span; `ahead` of anybody who waits for it."""
         self._under_way += 1
-        return self._jobs.start(blob, span, _Stream(self, blob))
+        return self._jobs.start(blob, span, _Stream(self, blob, ahead))
 
     def begin_at_end(self, blob: Blob, length: int) -> Tail:
         """Begin to bring the last bytes of what nobody knows the length of."""
@@ -95,7 +95,7 @@ class Fetching:
             gap = _next_gap(blob, blob.goal)
             if gap.length <= 0:
                 return
-            self.begin(blob, blob.streams.cut(gap, blob.size or gap.stop))
+            self.begin(blob, blob.streams.cut(gap, blob.size or gap.stop), ahead=True)
 
     def _free(self, blob: Blob) -> bool:
         """Tell whether one more request is of use now."""
@@ -113,8 +113,8 @@ class Fetching:
 class _Stream:
     """One request as `streams` wants to hear of it."""
 
-    def __init__(self, fetching: Fetching, blob: Blob) -> None:
-        self._fetching, self._blob = fetching, blob
+    def __init__(self, fetching: Fetching, blob: Blob, ahead: bool = False) -> None:
+        self._fetching, self._blob, self.ahead = fetching, blob, ahead
         self._since = trio.current_time()
         self._begun = self._led = False
 

@@ -84,6 +84,11 @@ class Pass:
         """Whether readers may have got bytes of it."""
         return self._here > 0 and self.blob.size is not None and not self.blob.blind
 
+    @property
+    def awaited(self) -> bool:
+        """Its readers follow closely."""
+        return True
+
     def will_reach(self, offset: int) -> bool:
         """It comes by every byte."""
         return True

@@ -92,6 +92,11 @@ class Sink(Protocol):
         """Accept that the body ended where the server said, or raise to have it asked for again."""
         ...
 
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody may be waiting for its first bytes."""
+        ...
+
 
 class _Beyond(Exception):
     """A strict byte server refused a range because it ends beyond the object, and told the length."""
@@ -172,7 +177,7 @@ class Puller:
             answer.request.extensions["timeout"]["read"] = timing.stall
             # By its name, because `sockets` brings httpcore along, which a mount starts without.
             if coming := getattr(answer.extensions.get("network_stream"), "coming", None):
-                coming(head.announced, head.start == 0)
+                coming(head.announced, head.start == 0, sink.awaited)
             body = answer.aiter_raw()
             stack.push_async_callback(body.aclose)  # type: ignore[attr-defined]
             await self._deliver(body, head, form, sink, timing.stall)

@@ -5,8 +5,8 @@ to 256 KiB of a socket, and under TLS everything that can be decrypted of it (tr
 KiB a read: 4 times the CPU, performance.md §3). A socket is read first and waited for only if it is empty.
 Once an answer has brought 256 KiB (512, where it begins with a file's first byte) it is a stream, and the
 kernel is asked (SO_RCVLOWAT) to wake us for 256 KiB more or what is left of it, and after 25 ms for whatever
-came: at 100 Mbit/s that is a tenth of the waking. The beginning of an answer, for which somebody waits, is
-never held back.
+came: at 100 Mbit/s that is a tenth of the waking. The beginning of an answer is never held back where
+somebody waits for it; what was asked for ahead of its reader is a stream from its first byte.
 
 What must always be true: bytes come out in the order in which they came in, all of them; a wait ends at
 its timeout, and a row of waits for a few bytes each ends too; a cancelled read leaves a connection that is
@@ -50,7 +50,7 @@ class Plain(httpcore.AsyncNetworkStream):
         self._came = 0
         """Bytes since something was last sent."""
         self._stream = _STREAM
-        """Bytes after which the answer is a stream."""
+        """Bytes after which the answer is a stream; none where nobody waits for it."""
         self._left: int | None = None
         """Bytes of the answer that are still to come, at least; None = nobody told."""
         self._pace: Pace | None = None
@@ -58,12 +58,12 @@ class Plain(httpcore.AsyncNetworkStream):
         self._woken_for = 1
         """How many bytes the kernel wakes us for."""
 
-    def coming(self, amount: int | None, first: bool = False) -> None:
-        """Be told how many bytes the answer's body has, and if they are a file's first ones.
+    def coming(self, amount: int | None, first: bool = False, awaited: bool = True) -> None:
+        """Be told how many bytes the answer's body has, if they are a file's first, and if anybody waits.
 
         What came with its head counts as part of it.
         """
-        self._stream = _HEAD if first else _STREAM
+        self._stream = _HEAD if first else _STREAM if awaited else 0
         self._left = None if amount is None else max(0, amount - self._came)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
@@ -178,9 +178,9 @@ class Secured(httpcore.AsyncNetworkStream):
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=hostname)
         self._clear = memoryview(bytearray(_READ))
 
-    def coming(self, amount: int | None, first: bool = False) -> None:
+    def coming(self, amount: int | None, first: bool = False, awaited: bool = True) -> None:
         """Be told how much comes: encrypted it is more, so the connection may count on it."""
-        self._lower.coming(amount, first)
+        self._lower.coming(amount, first, awaited)
 
     async def shake_hands(self) -> None:
         """Agree on keys and look at the certificate; the caller bounds it in time."""

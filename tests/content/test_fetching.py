@@ -233,6 +233,8 @@ def test_the_next_gap_is_the_first_of_all(
 class Nobody:
     """Nobody who is told."""
 
+    ahead = False
+
     def learned(self, blob: Blob, size: int, validator: str) -> None:
         """Take no note."""
 
@@ -274,4 +276,31 @@ async def test_a_read_that_has_to_wait_leaves_the_disk_alone(
         assert read == []
         assert bytes(await reader.read(wanted)) == DATA[wanted.start : wanted.stop]
         assert len(read) == 1
+        reader.close()
+
+
+@pytest.mark.trio
+async def test_what_is_asked_for_ahead_is_awaited_by_nobody(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A request that a reader waits for is told from one that is made ahead of him, until he comes there."""
+    async with housed(tmp_path) as house:
+        house.put(WAV, Thing(DATA, slow=AWAY, pace=RATE))
+        reader = await house.content.open(WAV)
+        for span in list(spans(reader.size, 131_072))[:16]:
+            await reader.read(span)
+        jobs = [job for job in house.content.blob(WAV).jobs if isinstance(job, Download)]
+        ahead = [job for job in jobs if job.watch.ahead]
+        assert ahead
+        assert not any(job.awaited for job in ahead)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reader.read, Span(ahead[-1].at, ahead[-1].at + BLOCK))
+            await trio.testing.wait_all_tasks_blocked()
+            assert ahead[-1].awaited
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reader.read, Span(30 * MIB, 30 * MIB + BLOCK))
+            await trio.testing.wait_all_tasks_blocked()
+            for job in house.content.blob(WAV).jobs:
+                assert isinstance(job, Download)
+                assert job.watch.ahead is not job.will_reach(30 * MIB)
         reader.close()

@@ -389,7 +389,7 @@ class Connected(Scripted):
 
     def __init__(self, move: Move) -> None:
         super().__init__(move)
-        self.told: list[tuple[int | None, bool]] = []
+        self.told: list[tuple[int | None, bool, bool]] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Play the next move over a connection."""
@@ -397,19 +397,22 @@ class Connected(Scripted):
         answer.extensions["network_stream"] = self
         return answer
 
-    def coming(self, amount: int | None, first: bool) -> None:
-        """Be told how much comes, and if a file begins with it."""
-        self.told.append((amount, first))
+    def coming(self, amount: int | None, first: bool, awaited: bool) -> None:
+        """Be told how much comes, if a file begins with it, and if anybody waits."""
+        self.told.append((amount, first, awaited))
 
 
 @pytest.mark.trio
 async def test_a_connection_is_told_what_comes(autojump_clock: trio.testing.MockClock) -> None:
-    """It hears how long the body is, and whether it begins with the file's first byte, for which a prober
-    waits."""
+    """It hears how long the body is, whether it begins with the file's first byte, for which a prober waits,
+    and whether anybody waits for it at all."""
     network = Connected(ranged(DATA[:5000]))
     await fetch(network, 0, 1000)
     await fetch(network, 1000, 1600)
-    assert network.told == [(1000, True), (600, False)]
+    ahead = Bucket(2000, 2600)
+    ahead.awaited = False
+    await wire_on(network).pull(Fixed(LINK), ahead)
+    assert network.told == [(1000, True, True), (600, False, True), (600, False, False)]
 
 
 @pytest.mark.trio

@@ -397,6 +397,34 @@ async def test_the_beginning_of_a_file_is_not_held_back(
 
 
 @both
+@pytest.mark.parametrize("awaited", [True, False])
+@pytest.mark.trio
+async def test_an_answer_that_nobody_waits_for_is_a_stream_at_once(
+    autojump_clock: trio.testing.MockClock, tls: bool, awaited: bool
+) -> None:
+    """Of an answer that was asked for ahead a small piece waits 25 ms for more from the first byte on; of one
+    that somebody waits for it is handed on as it comes."""
+    async with connected(tls) as (ours, peer), trio.open_nursery() as nursery:
+        await ours.write(b"GET", QUIET)
+        assert await peer.receive_some(10) == b"GET"
+        taken = trio.Event()
+
+        async def answer() -> None:
+            await peer.send_all(DATA[:1000])
+            await taken.wait()
+            await trio.sleep(0.01)
+            await peer.send_all(DATA[1000:2000])
+
+        nursery.start_soon(answer)
+        assert await ours.read(65_536, QUIET) == DATA[:1000]
+        ours.coming(600_000, awaited=awaited)
+        taken.set()
+        began = trio.current_time()
+        assert await ours.read(65_536, QUIET) == DATA[1000:2000]
+        assert (trio.current_time() - began <= 0.0101) is awaited
+
+
+@both
 @pytest.mark.trio
 async def test_a_drip_is_a_stall(autojump_clock: trio.testing.MockClock, tls: bool) -> None:
     """A peer that sends a byte now and then, of a head or of a TLS record, each in time and of no use before

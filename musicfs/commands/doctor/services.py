@@ -190,6 +190,7 @@ class _OneByte:
     """A sink that wants the first byte and no more."""
 
     def __init__(self) -> None:
+        self.awaited = True
         self.at = 0
         self.stop: int | None = 1
         self.foretold = False
