@@ -14,10 +14,10 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from itertools import islice, product
 
+import msgspec
 import trio
 from cachetools import TTLCache
 
@@ -44,8 +44,7 @@ class Order(Enum):
     """By inode, as coreutils do (savedir.c, SAVEDIR_SORT_INODE): `cp -r`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
+class Walk(msgspec.Struct, frozen=True):
     """One order of what lies in, or (`deep`) below, the folder `top`."""
 
     walks: Walks

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 import musicfs
@@ -57,7 +57,7 @@ class Status:
             "pid": os.getpid(),
             "uptime": round(trio.current_time() - self._began, 1),
             "services": [self._service(slug) for slug in files.catalog.providers],
-            "cache": {**asdict(self._cache()), **self._hits()},
+            "cache": {**msgspec.structs.asdict(self._cache()), **self._hits()},
             "transfers": [self._transfer(one) for one in files.content.transfers()],
             "upstream": self._upstream(),
             "first_byte": files.usage.first_bytes(),

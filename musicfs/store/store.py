@@ -16,10 +16,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import msgspec
 
 from musicfs.errors import ConfigError, StoreError, StoreFull
 from musicfs.store import disk, maps
@@ -35,8 +36,7 @@ KEEP_FREE = 1024**3
 """Bytes left free on the disk unless told otherwise: a full disk breaks more than a cache is worth."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """What `musicfs status` tells of the cache; sizes in bytes, `evicted` and `damaged` since the start."""
 
     used: int

@@ -12,8 +12,9 @@ never pruned.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import msgspec
 
 from musicfs.core.spans import BLOCK, block_span
 from musicfs.errors import StoreError
@@ -25,8 +26,7 @@ _KINDS = (Form.STEMS, Form.COVER)
 _NAMED = 100  # damaged objects told by name; more of them are a sick disk, and the count says so
 
 
-@dataclass(slots=True)
-class Held:
+class Held(msgspec.Struct):
     """What the cache holds of one form of one service; sizes in bytes on disk."""
 
     service: str
@@ -37,11 +37,10 @@ class Held:
     pinned: int = 0
 
 
-@dataclass(slots=True)
-class Inventory:
+class Inventory(msgspec.Struct):
     """What is in the cache, by service and form."""
 
-    held: dict[tuple[str, str], Held] = field(default_factory=dict)
+    held: dict[tuple[str, str], Held] = msgspec.field(default_factory=dict)
     unreadable: int = 0
     """Objects whose map cannot be believed; they go when they are asked for or verified."""
 
@@ -63,14 +62,13 @@ class Inventory:
     def told(self, store: Store) -> dict[str, Any]:
         """Say it as plain values."""
         return {
-            **asdict(store.snapshot()),
+            **msgspec.structs.asdict(store.snapshot()),
             "unreadable": self.unreadable,
-            "forms": [asdict(self.held[place]) for place in sorted(self.held)],
+            "forms": [msgspec.structs.asdict(self.held[place]) for place in sorted(self.held)],
         }
 
 
-@dataclass(slots=True)
-class Check:
+class Check(msgspec.Struct):
     """Every block, read and compared with its checksum; counts so far."""
 
     objects: int = 0
@@ -84,7 +82,7 @@ class Check:
     bad_maps: int = 0
     """Maps that said something else than what is known, and were written anew."""
     bad_pinned: int = 0
-    damaged: list[str] = field(default_factory=list)
+    damaged: list[str] = msgspec.field(default_factory=list)
     """The first hundred of the bad, by key."""
 
     @property
@@ -129,11 +127,10 @@ class Check:
 
     def told(self) -> dict[str, Any]:
         """Say it as plain values."""
-        return {**asdict(self), "good": self.good}
+        return {**msgspec.structs.asdict(self), "damaged": [*self.damaged], "good": self.good}
 
 
-@dataclass(slots=True)
-class Pruning:
+class Pruning(msgspec.Struct):
     """What was let go of; bytes on disk."""
 
     objects: int = 0
@@ -151,7 +148,7 @@ class Pruning:
 
     def told(self) -> dict[str, Any]:
         """Say it as plain values."""
-        return asdict(self)
+        return msgspec.structs.asdict(self)
 
 
 def _believed(entry: Entry) -> bool:
