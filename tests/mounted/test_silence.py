@@ -173,8 +173,9 @@ def test_first_listing_unreachable(service: Service, tmp_path: Path) -> None:
 def test_first_listing_too_slow(service: Service, tmp_path: Path) -> None:
     """A first listing that takes longer than the deadline is ETIMEDOUT while it goes on behind, and
     then it is there whole."""
-    names = sorted(f"{service.add_clip('ada@example.com', 'One').uuid}.mp3" for _ in range(500))
-    # Six times one after the other, 4.8 s in all; none is near the third of the deadline that it may take.
+    names = sorted(f"{service.add_clip('ada@example.com', 'One').uuid}.mp3" for _ in range(3000))
+    # Accounts, a first page and thirty more, six at a time: seven times one after the other, 5.6 s in all.
+    # None is near the third of the deadline that it may take.
     service.twist(role=Role.API, first_byte=0.8)
     with mounted(service, tmp_path, deadline=4) as mount:
         assert "Connection timed out" in run(["ls", mount.path / "flowmusic"]).stderr
