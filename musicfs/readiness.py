@@ -29,8 +29,8 @@ import trio
 
 ALARM = 0.2
 """Seconds that a read of the device may block: nobody notices it, and a healthy read takes microseconds."""
-STRAIGHT = 8
-"""Requests taken in a row, half a millisecond of `stat`s: a download's next bytes can wait for that."""
+STRAIGHT = 16
+"""Requests taken in a row, half a millisecond of opens: a download's next bytes can wait for that."""
 
 
 class Readiness:
