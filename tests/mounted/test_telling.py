@@ -60,7 +60,8 @@ def test_status_follows_a_copy(service: Service, tmp_path: Path) -> None:
         assert told["transfers"] == []
         assert told["first_byte"]["fetched"]["files"] == 1
         assert told["first_byte"]["cached"]["files"] == 1
-        assert told["cache"]["hit_rate"] == 0.5
+        # Now and then the kernel (6.18) asks for a page again that it was just given.
+        assert told["cache"]["hit_rate"] == pytest.approx(0.5, abs=0.01)
         asked = told["upstream"]["today"]["kinds"]
         assert asked["mint"] == 1
         mount.restart()
