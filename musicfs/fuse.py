@@ -17,6 +17,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import attrgetter
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -162,15 +163,16 @@ class Kernel(pyfuse3.Operations):
         if fh not in self._listings:
             raise UnknownHandle("no such folder handle")
         entries, gone = self._listings[fh].entries, self._listings[fh].gone
-        show, remember, reply = self._files.shown, self._files.register.remember, pyfuse3.readdir_reply
-        shown = EntryAttributes()  # one for all: the reply copies it
-        for place in range(bisect_right(entries, start_id, key=_place), len(entries)):
-            entry = entries[place]
-            node, attributes = show(entry)
-            self._show(attributes, shown)
-            if entry.name in gone:
+        look, show, reply = self._files.shown, self._show, pyfuse3.readdir_reply
+        remember = self._files.register.remember
+        shown = self._blank()  # one for all: the reply copies it
+        for entry in islice(entries, bisect_right(entries, start_id, key=_place), None):
+            node, attributes = look(entry)
+            show(attributes, shown)
+            name = entry.name
+            if name in gone:
                 shown.entry_timeout = 0.0
-            if not reply(token, entry.name.encode("utf-8", "surrogateescape"), shown, entry.place):
+            if not reply(token, name.encode("utf-8", "surrogateescape"), shown, entry.place):
                 return
             remember(attributes.inode, node)
 
@@ -249,18 +251,24 @@ class Kernel(pyfuse3.Operations):
         return len(self._listings)
 
     def _attributes(self, what: Attributes) -> EntryAttributes:
-        shown = EntryAttributes()
+        shown = self._blank()
         self._show(what, shown)
         return shown
 
-    def _show(self, what: Attributes, shown: EntryAttributes) -> None:
-        shown.st_ino = InodeT(what.inode)
-        shown.st_mode = self._owner.folder_mode if what.folder else self._owner.file_mode
-        shown.st_nlink = what.links
+    def _blank(self) -> EntryAttributes:
+        """Give what is the same of all nodes."""
+        shown = EntryAttributes()
         shown.st_uid, shown.st_gid = self._owner.uid, self._owner.gid
-        shown.st_size = what.size
-        shown.st_blocks = 0 if what.folder else -(-what.size // _BLOCK)
         shown.st_blksize = 131_072  # what the kernel reads at a time
+        return shown
+
+    def _show(self, what: Attributes, shown: EntryAttributes) -> None:
+        size, folder = what.size, what.folder
+        shown.st_ino = what.inode
+        shown.st_mode = self._owner.folder_mode if folder else self._owner.file_mode
+        shown.st_nlink = what.links
+        shown.st_size = size
+        shown.st_blocks = 0 if folder else -(-size // _BLOCK)
         shown.st_atime_ns = shown.st_mtime_ns = shown.st_ctime_ns = what.mtime_ns
         shown.entry_timeout, shown.attr_timeout = what.name_for, what.valid_for
 

@@ -19,7 +19,7 @@ import trio
 from musicfs.core.absence import hidden
 from musicfs.core.zipdir import Directory
 from musicfs.errors import StoreError
-from musicfs.model import Key, Known
+from musicfs.model import NOTHING, Key, Known
 from musicfs.state import Missing, State
 
 log = logging.getLogger("musicfs.ledger")
@@ -37,14 +37,17 @@ class Ledger:
         self._unwritten: dict[str, Known] = {}
         self._unkept: dict[str, tuple[int, Directory]] = {}
         self._noted = trio.Event()
+        self.notes = 0
+        """How many notes of files were taken: while this stays, so does what `known` says."""
 
-    def known(self, key: Key) -> Known:
-        """Say what is known of a file."""
-        return self._files.get(f"{key[0]}:{key[1]}:{key[2]}", _NOTHING)  # its str(), in half the time
+    def known(self, key: tuple[str, str, str]) -> Known:
+        """Say what is known of a file; `key` is its `Key`, or the like."""
+        return self._files.get(f"{key[0]}:{key[1]}:{key[2]}", NOTHING)  # its str(), in half the time
 
     def note(self, key: Key, known: Known) -> None:
         """Take note of a file."""
         self._files[str(key)] = self._unwritten[str(key)] = known
+        self.notes += 1
         self._noted.set()
 
     def hidden(self, key: Key) -> bool:
@@ -119,6 +122,3 @@ class Ledger:
             if isinstance(failed, trio.Cancelled):
                 raise
             log.error("lengths and versions could not be written down: %s", failed)
-
-
-_NOTHING = Known()

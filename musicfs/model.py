@@ -107,6 +107,10 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     one_pass: bool = False
 
 
+NOTHING = Known()
+"""What is known of a file that nobody has asked about."""
+
+
 class SongRow(msgspec.Struct, kw_only=True, gc=False):
     """A song as the state database keeps it."""
 

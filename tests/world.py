@@ -353,14 +353,15 @@ class Memo:
         self.directories: dict[Key, tuple[int, Directory]] = {}
         self.absences: Counter[Key] = Counter()
         self.refusals: dict[Key, float] = {}
+        self.notes = 0
 
-    def known(self, key: Key) -> Known:
+    def known(self, key: tuple[str, str, str]) -> Known:
         """Say what is known."""
-        return self.files.get(key, Known())
+        return self.files.get(Key(*key), Known())
 
     def note(self, key: Key, known: Known) -> None:
         """Keep it."""
-        self.files[key] = known
+        self.files[key], self.notes = known, self.notes + 1
 
     def missed(self, key: Key) -> None:
         """Count a 404."""

@@ -7,13 +7,15 @@ in who has it: the wire, the shelf, the ledger. Nothing here does anything.
 from __future__ import annotations
 
 from collections.abc import Set
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from musicfs.model import Key, Known, Span
 
 
-class Facts(NamedTuple):
-    """A file as `getattr` shows it; a tuple, because `ls -l` of a big folder makes tens of thousands."""
+class Facts(msgspec.Struct, frozen=True, gc=False):
+    """A file as `getattr` shows it."""
 
     size: int
     exact: bool
@@ -110,8 +112,11 @@ class Entry(Protocol):
 class Ledger(Protocol):
     """Versions, sizes and validators, kept for ever."""
 
-    def known(self, key: Key) -> Known:
-        """Say what is known of a file."""
+    notes: int
+    """How many notes were taken: while this stays, so does what `known` says."""
+
+    def known(self, key: tuple[str, str, str]) -> Known:
+        """Say what is known of a file; `key` is its `Key`, or the like."""
         ...
 
     def note(self, key: Key, known: Known) -> None:

@@ -45,7 +45,8 @@ class Shelving:
         changed: Callable[[Key], None],
     ) -> None:
         self.shelf, self.ledger, self.made_anew, self._changed = shelf, ledger, made_anew, changed
-        self.blobs: dict[Key, Blob] = {}
+        self.blobs: dict[tuple[str, str, str], Blob] = {}
+        """By `Key`, or what is the like."""
         self._loose: LRUCache[tuple[Key, int, int], bytes] = LRUCache(_LOOSE, getsizeof=len)
 
     # Finding -------------------------------------------------------------------------------------------

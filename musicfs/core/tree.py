@@ -17,7 +17,7 @@ import msgspec
 
 from musicfs.core.census import stem_of
 from musicfs.core.inodes import ROOT, inode_of
-from musicfs.model import Form, SongRow
+from musicfs.model import NOTHING, Form, Known, SongRow
 
 TOP = ("flowmusic", "tempolor", "library")
 STEMS = "stems"
@@ -73,11 +73,11 @@ class File(msgspec.Struct, frozen=True, gc=False):
     @property
     def names(self) -> int:
         """How many listed names it has (`st_nlink`)."""
-        if not self.listed:
+        row, form = self.row, self.form
+        if not self.listed or not (row.name or row.parent):
             return 1
-        service, form = self.row.song.service, self.form
-        twice = form == Form.MP3 or (service == "tempolor" and not form.startswith(Form.COVER))
-        return 2 if twice and (self.row.name or self.row.parent) else 1
+        twice = form == Form.MP3 or (row.song.service == "tempolor" and not form.startswith(Form.COVER))
+        return 2 if twice else 1
 
 
 class Written(msgspec.Struct, frozen=True, gc=False):
@@ -125,6 +125,9 @@ class Entry(msgspec.Struct, gc=False):
     node: Node | tuple[SongRow, str]
     """A folder or what is written, or a file: its (row, form), and once it was shown, itself in the version
     it had then."""
+    known: Known = NOTHING
+    """What the ledger said of a file when it had taken `noted` notes; -1 = it was not asked."""
+    noted: int = -1
 
 
 def folder_inode(path: Path) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
+import msgspec
 import trio
 
 from musicfs.catalog import Catalog
@@ -137,8 +138,9 @@ class Filesystem:
 
     def shown(self, entry: Entry) -> tuple[Node, Attributes]:
         """Give what a listing shows of an entry."""
-        node, facts = self.finding.seen(entry)
-        return node, self.sizing.attributes(node, facts)
+        node, known = self.finding.seen(entry)
+        sizing = self.sizing
+        return node, sizing.of_file(node, known) if isinstance(node, File) else sizing.attributes(node)
 
     # Lookup --------------------------------------------------------------------------------------------
 
@@ -160,7 +162,7 @@ class Filesystem:
         self.register.remember(node.inode, node)
         attributes = self.sizing.attributes(node)
         if isinstance(node, File) and not self.notices.reach(node, folder.path, name):
-            return attributes._replace(name_for=GUESSED)
+            return msgspec.structs.replace(attributes, name_for=GUESSED)
         return attributes
 
     def relative(self, inode: int, up: bool) -> Attributes:
@@ -202,7 +204,7 @@ class Filesystem:
         node = self.node(inode)
         if (opened := self._opened(node)) is not None:
             # Its version may be gone meanwhile: the bytes that are read have the length they had at `open`.
-            return self.sizing.attributes(node)._replace(size=opened.size, valid_for=0.0)
+            return msgspec.structs.replace(self.sizing.attributes(node), size=opened.size, valid_for=0.0)
         if isinstance(node, File) and node.listed and not self.sizing.size(node)[1]:
             await self.sizing.measure(node, self._callers.is_media_server(tid) and self._budget.left)
         return self.sizing.attributes(node)

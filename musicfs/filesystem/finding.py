@@ -19,7 +19,6 @@ import trio
 from musicfs.catalog import Catalog
 from musicfs.content import Asset, Content
 from musicfs.content.archive import Archives
-from musicfs.content.ports import Facts
 from musicfs.core import tree
 from musicfs.core.census import stem_of
 from musicfs.core.sheets import picture
@@ -27,7 +26,7 @@ from musicfs.core.tree import Entry, File, Folder, Node
 from musicfs.errors import NoSuchEntry, NotADirectory, NotFinished
 from musicfs.filesystem.writing import Writing
 from musicfs.flights import Flights
-from musicfs.model import Form, SongRow, State
+from musicfs.model import NOTHING, Form, Known, Song, SongRow, State
 
 ASK, ASK_LIST = 2.0, 5.0  # seconds a question may hold up a lookup, an opendir (DESIGN §3)
 _PART = 0.4  # of the deadline, where that is less: 2 s of 5, so that a walk which waits twice is in time
@@ -241,12 +240,7 @@ class Finding:
 
     def file(self, row: SongRow, form: str, listed: bool) -> File:
         """Give a song's form in the version it has now."""
-        return File(row, form, self._version(row, form, listed), listed)
-
-    def _version(self, row: SongRow, form: str, listed: bool) -> int:
-        if "/" in form:
-            return self.version(Asset(row.song, form, listed))
-        return self._content.glance(row.song, form).version
+        return File(row, form, self.version(Asset(row.song, form, listed)), listed)
 
     def version(self, asset: Asset) -> int:
         """Say which version an asset has now; a member has its archive's."""
@@ -261,18 +255,29 @@ class Finding:
         """Give an entry's node, with the version its file has now."""
         return self.seen(entry)[0]
 
-    def seen(self, entry: Entry) -> tuple[Node, Facts | None]:
-        """Give the same, and what is known of a song's own form: one look for its version and its size."""
+    def seen(self, entry: Entry) -> tuple[Node, Known]:
+        """Give the same, and what is known of a song's own form.
+
+        `ls -l` of a big folder comes here ten thousand times, so an entry keeps what the ledger said of it.
+        """
         node = entry.node
         if isinstance(node, File):
-            row, form = node.row, node.form
+            row, form, before = node.row, node.form, node
         elif isinstance(node, tuple):
-            row, form = node
+            (row, form), before = node, None
         else:
-            return node, None
-        facts = None if "/" in form else self._content.glance(row.song, form)
-        now = self._version(row, form, row.listed) if facts is None else facts.version
-        if isinstance(node, File) and node.version == now and node.listed == row.listed:
-            return node, facts
+            return node, NOTHING
+        if "/" in form:
+            known, now = NOTHING, self.version(Asset(row.song, form, row.listed))
+        else:
+            known = self._content.in_mind(row.song, form) or self._noted(entry, row.song, form)
+            now = known.version
+        if before is not None and before.version == now and before.listed == row.listed:
+            return before, known
         entry.node = made = File(row, form, now, row.listed)
-        return made, facts
+        return made, known
+
+    def _noted(self, entry: Entry, song: Song, form: str) -> Known:
+        if entry.noted != (notes := self._content.notes):
+            entry.known, entry.noted = self._content.noted(song, form), notes
+        return entry.known

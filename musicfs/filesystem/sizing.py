@@ -19,8 +19,8 @@ bounded number is asked for.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import NamedTuple
 
+import msgspec
 import trio
 from cachetools import TTLCache
 
@@ -28,10 +28,10 @@ from musicfs.catalog import Catalog
 from musicfs.content import Asset, Content
 from musicfs.content.archive import Archives
 from musicfs.content.ports import Facts
-from musicfs.core.tree import File, Folder, Node, Written
+from musicfs.core.tree import File, Folder, Node
 from musicfs.errors import MusicfsError
 from musicfs.filesystem.finding import ASK, Finding
-from musicfs.model import Form
+from musicfs.model import NOTHING, Form, Known
 
 STEADY = 300.0  # seconds the kernel may believe what cannot change by itself (DESIGN §3: minutes)
 GUESSED = 5.0
@@ -43,8 +43,8 @@ _VAIN = 60.0  # seconds in which a neighbour whose size could not be had is not 
 _STROLL = 2.0  # seconds between two songs' first `stat` that make it a walk: one answer takes at most that
 
 
-class Attributes(NamedTuple):
-    """What `stat` shows; a tuple, because `ls -l` of a big folder makes ten thousand."""
+class Attributes(msgspec.Struct, frozen=True, gc=False):
+    """What `stat` shows; a struct, because `ls -l` of a big folder makes ten thousand."""
 
     inode: int
     folder: bool
@@ -81,31 +81,42 @@ class Sizing:
         self.guessed: set[int] = set()
         """Inodes whose estimate the kernel was told to believe for a while."""
 
-    def attributes(self, node: Node, facts: Facts | None = None) -> Attributes:
-        """Give what `stat` shows, asking nobody; `facts` is what was just seen of a file, if anything was."""
+    def attributes(self, node: Node) -> Attributes:
+        """Give what `stat` shows, asking nobody."""
+        if isinstance(node, File):
+            return self.of_file(node)
         if isinstance(node, Folder):
             # A folder of a song cannot change; the others' times do, and cost nothing to ask again.
             steady = STEADY if node.row is not None else 1.0
             return Attributes(node.inode, True, 4096, self._folder_mtime(node), 1, STEADY, steady)
-        if isinstance(node, Written):
-            return Attributes(node.inode, False, node.size, node.mtime_ns, 1, STEADY, STEADY)
-        size, exact = self.size(node) if facts is None else (facts.size, facts.exact)
-        inode, believed = node.inode, STEADY
-        if not exact:
-            believed = 0.0 if self._measurable(node, self.served, facts) else GUESSED
-            if believed:
-                self.guessed.add(inode)
-        elif node.listed and not node.row.name and not node.row.parent:
+        return Attributes(node.inode, False, node.size, node.mtime_ns, 1, STEADY, STEADY)
+
+    def of_file(self, file: File, known: Known = NOTHING) -> Attributes:
+        """Give the same of a file; `known` is what was just seen of it, if anything was."""
+        inode, row, links, believed = file.inode, file.row, file.names, STEADY
+        if (size := known.size) is None:
+            facts = self._facts(file)
+            size = facts.size
+            if not facts.exact:
+                believed = 0.0 if self._measurable(file, self.served, facts) else GUESSED
+                if believed:
+                    self.guessed.add(inode)
+        if believed == STEADY and links == 1 and file.listed and not row.name and not row.parent:
             # It has no name in `library/`, and so one link less, until every service was listed once.
             believed = GUESSED
-        return Attributes(inode, False, size, node.row.mtime_ns, node.names, STEADY, believed)
+        return Attributes(inode, False, size, row.mtime_ns, links, STEADY, believed)
 
     def size(self, file: File) -> tuple[int, bool]:
         """Give a file's length in bytes, and whether it is exact."""
-        if "/" in file.form:
-            return self._archives.member(Asset(file.row.song, file.form, file.listed))[1].size, True
-        facts = self._content.glance(file.row.song, file.form)
+        facts = self._facts(file)
         return facts.size, facts.exact
+
+    def _facts(self, file: File) -> Facts:
+        asset = Asset(file.row.song, file.form, file.listed)
+        if asset.member is not None:
+            version, member = self._archives.member(asset)
+            return Facts(member.size, True, version)
+        return self._content.facts(asset)
 
     def _folder_mtime(self, folder: Folder) -> int:
         if folder.row is not None:
@@ -152,7 +163,7 @@ class Sizing:
     def _measurable(self, file: File, minted: bool = False, facts: Facts | None = None) -> bool:
         if "/" in file.form:
             return False
-        facts = facts or self._content.glance(file.row.song, file.form)
+        facts = facts or self._content.facts(Asset(file.row.song, file.form))
         if facts.exact or facts.one_pass:
             return False
         if file.form.startswith(Form.COVER):

@@ -10,10 +10,12 @@ import trio.testing
 
 from musicfs.content import Asset
 from musicfs.core.inodes import ROOT
+from musicfs.core.tree import File
 from musicfs.demo import Role, Service
 from musicfs.demo.faults import black_hole, json_error
 from musicfs.filesystem import STEADY
 from musicfs.filesystem.sizing import GUESSED
+from musicfs.model import NOTHING, Key, Known
 from tests.world import LOOSE_ENDS, living, wall
 
 pytestmark = LOOSE_ENDS
@@ -62,6 +64,32 @@ async def test_an_estimate_that_the_kernel_keeps_is_taken_back(
         assert (shown.size, shown.valid_for) == (clip.assets["mp3"].size, STEADY)
         mounted.files.close(await mounted.files.open(found.inode))
         assert mounted.resized == [found.inode]
+
+
+@pytest.mark.trio
+async def test_what_is_learnt_is_shown_where_it_was_listed_before(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A length and a version that come to be known between two listings are in the second: an entry keeps
+    what was known of it only as long as nothing is noted of any file."""
+    made = service()
+    clip = made.flow.clips[0]
+    async with living(made, tmp_path) as mounted:
+        await mounted.names("library")  # Names are given once every service was listed.
+        folder = (await mounted.find("flowmusic")).inode
+        entries = await mounted.files.entries(folder)
+        entry = next(one for one in entries if one.name == f"{clip.uuid}.mp3")
+        for known in (None, Known(0, 111, "etag a", True), Known(0, 222, "etag b", True), Known(3, 222)):
+            if known is not None:
+                mounted.ledger.note(Key("flowmusic", clip.uuid, "mp3"), known)
+            for _ in range(2):
+                node, shown = mounted.files.shown(entry)
+                assert isinstance(node, File)
+                assert node.version == (known or NOTHING).version
+                if known is None:
+                    assert shown.valid_for == GUESSED
+                else:
+                    assert (shown.size, shown.valid_for) == (known.size, STEADY)
 
 
 @pytest.mark.trio
