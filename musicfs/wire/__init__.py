@@ -3,6 +3,7 @@
     sockets     one connection, plain or under TLS: all that is there a read
     doors       what requests leave by: GET only, token to one origin
     transport   the network below them: addresses checked at connect; built when it is first needed
+    kept        its connections, from one request to the next
     targets     pure: a link read as a URL, and where a redirect leads
     headers     pure: what Content-Range, Retry-After, ETag … say
     gate        per host: connections, who is down, who asked for quiet, how many retries are left

@@ -1,20 +1,20 @@
-"""The way out: httpcore's pool, on a network that looks at each address before it connects.
+"""The way out: httpcore's connections, on a network that looks at each address before it connects.
 
-How it thinks: below the doors (`doors.py`) lies httpcore's pool on a network of our own, which resolves a
-name first and then looks at each address it would connect to: private, loopback and link-local ones are
-refused unless the API itself lives there, so a URL in an answer cannot point into the user's network.
+How it thinks: below the doors (`doors.py`) lie httpcore's connections, kept from one request to the next
+(`kept.py`), on a network of our own, which resolves a name first and then looks at each address it would
+connect to: private, loopback and link-local ones are refused unless the API itself lives there, so a URL in
+an answer cannot point into the user's network.
 
 What must always be true: httpcore's and the socket's failures leave here as `musicfs.errors`.
-The pool has no limit of its own (`max_connections=None`): httpcore 1.0.9 leaks slots when a waiter of the
-pool is cancelled; `gate` limits instead.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from math import inf
 
 import httpcore
@@ -25,6 +25,7 @@ from cachetools import LRUCache
 from musicfs.errors import Misbehaved, Rejected, Unreachable
 from musicfs.wire import received
 from musicfs.wire.doors import LOOPBACK
+from musicfs.wire.kept import Kept
 from musicfs.wire.sockets import Plain, within
 
 _DEAF = 2.5  # seconds until a host's next address is tried: a first knock that was lost is repeated after one
@@ -114,22 +115,21 @@ def _carried(where: ipaddress.IPv6Address) -> ipaddress.IPv4Address | ipaddress.
 
 
 class Pool(httpx.AsyncBaseTransport):
-    """httpcore's connection pool as an httpx transport, on a network of our choice."""
+    """httpcore's connections as an httpx transport, on a network of our choice."""
 
     def __init__(
         self, network: httpcore.AsyncNetworkBackend, tls: ssl.SSLContext, proxy: str | None = None
     ) -> None:
         received.install()
-        self._pool = httpcore.AsyncConnectionPool(
+        maker = httpcore.AsyncConnectionPool(
             proxy=httpcore.Proxy(proxy) if proxy else None,
             ssl_context=tls,
-            max_connections=None,
-            max_keepalive_connections=32,
             keepalive_expiry=_KEEP_ALIVE,
             http1=True,
             http2=False,  # an abandoned stream eats the connection's window (fuse-trio-httpx.md §4.3)
             network_backend=network,
         )
+        self._kept = Kept(maker)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Carry one request out and its answer's head in."""
@@ -143,35 +143,43 @@ class Pool(httpx.AsyncBaseTransport):
             request.method, url, headers=request.headers.raw, extensions=request.extensions
         )
         with _protocol():
-            answer = await self._pool.handle_async_request(asked)
+            answer, connection = await self._kept.ask(asked)
         return httpx.Response(
             answer.status,
             headers=answer.headers,
-            stream=_Body(answer.stream),  # type: ignore[arg-type]
+            stream=_Body(answer, partial(self._kept.back, connection)),
             extensions=answer.extensions,
         )
 
     @property
     def busy(self) -> int:
-        """How many connections carry a request, are being made, or were forgotten in that."""
-        return sum(not (one.is_idle() or one.is_closed()) for one in self._pool.connections)
+        """How many connections carry a request or are being made."""
+        return self._kept.busy
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._pool.aclose()
+        await self._kept.aclose()
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, stream: httpcore.AsyncConnectionPool) -> None:
-        self._stream = stream
+    """An answer's body; `over` is called once, when nobody wants more of it."""
+
+    def __init__(self, answer: httpcore.Response, over: Callable[[], Awaitable[None]]) -> None:
+        self._answer, self._over, self._open = answer, over, True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _protocol():
-            async for part in self._stream:  # type: ignore[attr-defined]
+            async for part in self._answer.aiter_stream():
                 yield part
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        if self._open:
+            self._open = False
+            with trio.CancelScope(shield=True):
+                try:
+                    await self._answer.aclose()
+                finally:
+                    await self._over()
 
 
 def real_network(api_url: str, media_url: str, tls: ssl.SSLContext, proxy: str | None = None) -> Pool:
