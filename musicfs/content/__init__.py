@@ -8,6 +8,7 @@ whole      one pass from the first byte to the last
 archive    stems: members of a ZIP that is not here
 inflating  a deflated stem, onto its own shelf
 reader     one open file
+waiting    where reads wait for the network, where there are only so many places
 content    the front: open, measure, read
 """
 

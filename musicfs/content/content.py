@@ -27,16 +27,16 @@ from musicfs.content.links import Links
 from musicfs.content.ports import Facts, Ledger, Shelf
 from musicfs.content.reader import BlobReader
 from musicfs.content.shelving import Shelving
+from musicfs.content.waiting import WaitingRoom
 from musicfs.core.looks import Look
 from musicfs.core.spans import BLOCK, blocks_of, clip
-from musicfs.errors import Changed, StoreError, StoreFull, TooSlow
+from musicfs.errors import Changed, StoreError, StoreFull
 from musicfs.model import Key, Known, Song, Span
 
 log = logging.getLogger("musicfs.content")
 
 _FIRST = Span(0, 262_144)  # the first request: what a tagger or player reads before it decides (DESIGN §3)
 _SMALLEST = Span(0, 1)  # what a length costs
-_CROWDED = 5.0  # seconds a read may wait for a place to wait in (DESIGN §3)
 
 
 class Content:
@@ -52,7 +52,7 @@ class Content:
         made_anew: Callable[[Asset], bool] = lambda asset: False,
         changed: Callable[[Key], None] = lambda key: None,
     ) -> None:
-        self._waiting_room: trio.CapacityLimiter | None = None
+        self._waiting_room = WaitingRoom()
         self._shelving = Shelving(shelf, ledger, made_anew, changed)
         self._jobs = Jobs(nursery, wire, self._shelving, links)
         self._fetching = Fetching(self._jobs)
@@ -218,8 +218,11 @@ class Content:
 
     async def _patiently(self, blob: Blob, first: Span, look: Look) -> None:
         """Wait until a file may be opened; where that was in vain, the next who open are told at once."""
-        until, now, late = trio.current_effective_deadline(), trio.current_time(), blob.late
-        if late is not None and now < late.until and until < inf and not blob.ready(now, first.start):
+        now, late = trio.current_time(), blob.late
+        if blob.ready(now, first.start):
+            return
+        until = trio.current_effective_deadline()
+        if late is not None and now < late.until and until < inf:
             raise late.failure
         try:
             await self._ready(blob, first, look)
@@ -267,7 +270,7 @@ class Content:
             self._fetching.window(blob, goal)
             if goal.stop > span.stop:
                 blob.streams.waited()
-            await self._wait(job, span)
+            await self._waiting_room.reach(job.progress, _worth(job, span))
 
     def here(self, blob: Blob, wanted: Span, size: int, ahead: int, look: int) -> bytes | memoryview | None:
         """Give the same if it is here, None where somebody has to be waited for."""
@@ -279,33 +282,9 @@ class Content:
             self._fetching.window(blob, blob.cursors.note(span, ahead, look))
         return data
 
-    async def _wait(self, job: Job, span: Span) -> None:
-        """Wait for what a job can bring of `span`, if there is a place to wait in."""
-        wanted: float = job.brings(span.stop)
-        if job.progress.at >= wanted:
-            # It has been there and the bytes are not here: lost on the disk, or never its own. Its end tells;
-            # to look again at once would be to look for ever.
-            wanted = inf
-        if self._waiting_room is None:
-            await job.progress.reach(wanted)
-            return
-        place = object()  # not the task: it may be waiting elsewhere already
-        with trio.move_on_after(_CROWDED) as queue:
-            await self._waiting_room.acquire_on_behalf_of(place)
-        if queue.cancelled_caught:
-            raise TooSlow("too many reads wait for the network at a time; see `musicfs doctor`")
-        try:
-            await job.progress.reach(wanted)
-        finally:
-            self._waiting_room.release_on_behalf_of(place)
-
     def crowded(self, most: int) -> None:
-        """Let at most `most` reads wait for the network at a time, the others for 5 s.
-
-        The kernel takes 12 reads in the background and then stops every file's; where fusectl cannot raise
-        that, some have to be kept free for what is cached (DESIGN §3).
-        """
-        self._waiting_room = trio.CapacityLimiter(most)
+        """Let at most `most` reads wait for the network at a time, the others for 5 s."""
+        self._waiting_room.limit(most)
 
     def _collect(self, blob: Blob, span: Span) -> bytes | memoryview | None:
         """Look what is here; a block that was damaged on the disk is missing, and fetched again."""
@@ -348,3 +327,11 @@ class Content:
         if blob.gone:
             raise Changed("the service has other bytes now")
         return self._fetching.toward(blob, offset, goal)
+
+
+def _worth(job: Job, span: Span) -> float:
+    """Say which byte of a job to wait for, to have what it can bring of `span`."""
+    wanted = job.brings(span.stop)
+    # It has been there and the bytes are not here: lost on the disk, or never its own. Its end tells; to look
+    # again at once would be to look for ever.
+    return inf if job.progress.at >= wanted else wanted

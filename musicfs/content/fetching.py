@@ -18,7 +18,7 @@ from musicfs.content.blob import Blob, Job
 from musicfs.content.download import Download
 from musicfs.content.jobs import Jobs
 from musicfs.content.tail import Tail
-from musicfs.core.looks import Look, Looks, pieces
+from musicfs.core.looks import NOTHING, Look, Looks, pieces
 from musicfs.core.readahead import FIRST
 from musicfs.core.spans import BLOCK, blocks_of, clip, gaps
 from musicfs.model import Span
@@ -52,7 +52,7 @@ class Fetching:
 
     def look(self, blob: Blob, look: Look) -> None:
         """Begin what is foretold of a look, side by side as far as connections are free."""
-        if blob.size is None or blob.one_pass or blob.whole or blob.gone:
+        if look.foretold == NOTHING or blob.size is None or blob.one_pass or blob.whole or blob.gone:
             return
         if blob.failing(trio.current_time()) is not None:
             return

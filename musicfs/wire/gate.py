@@ -1,11 +1,12 @@
 """One gate per host: how many requests may be under way, whether the host is down, how much patience is left.
 
 How it thinks: six connections a host by our own limiter, because httpx's pool leaks slots when its
-waiters are cancelled (research/fuse-trio-httpx.md §4.2). After two timeouts or failures to connect in a
-row (an answer that is cut or dropped is not one) a host is down: everybody is refused at once with the
-last failure's own name, and one probe at a time is let through when the time is up: after 15 s, doubling
-to 2 minutes. A 429 quiets that host's requests of the same kind until the moment it named. Retries are
-drawn from one budget a host, so that a sick service is not multiplied by all who wait for it.
+waiters are cancelled (research/fuse-trio-httpx.md §4.2); a turn that is free is had at once. After two
+timeouts or failures to connect in a row (an answer that is cut or dropped is not one) a host is down:
+everybody is refused at once with the last failure's own name, and one probe at a time is let through when
+the time is up: after 15 s, doubling to 2 minutes. A 429 quiets that host's requests of the same kind until
+the moment it named. Retries are drawn from one budget a host, so that a sick service is not multiplied by
+all who wait for it.
 
 What must always be true: no wait in here is longer than the patience it was given.
 """
@@ -130,15 +131,15 @@ class Gate:
         borrower = object()  # not the task: one task may hold several connections
         probe = False
         with ExitStack() as held:
-            with trio.move_on_at(until) as waiting:
-                if self._quiet.get(kind, 0.0) > self._clock():  # to sleep for nothing takes 35 µs
-                    await trio.sleep_until(self._quiet[kind])
-                if kind == _MADE:
-                    held.callback(await self.makers.enter(foretold))
-                await self.limiter.acquire_on_behalf_of(borrower)
-                held.callback(self.limiter.release_on_behalf_of, borrower)
-            if waiting.cancelled_caught:
-                raise NoTurn("no connection became free in time")
+            if not self._free(kind, until, borrower):
+                with trio.move_on_at(until) as waiting:
+                    await trio.sleep_until(self._quiet.get(kind, 0.0))
+                    if kind == _MADE:
+                        held.callback(await self.makers.enter(foretold))
+                    await self.limiter.acquire_on_behalf_of(borrower)
+                if waiting.cancelled_caught:
+                    raise NoTurn("no connection became free in time")
+            held.callback(self.limiter.release_on_behalf_of, borrower)
             try:
                 # While this one waited, others may have found the host down, or have begun to probe it.
                 self.admit(kind, until)
@@ -147,6 +148,17 @@ class Gate:
             finally:
                 if probe:
                     self._probing = False
+
+    def _free(self, kind: str, until: float, borrower: object) -> bool:
+        """Take a connection that nobody has to wait for, which is 60 µs sooner; False if there is none."""
+        now = self._clock()
+        if kind == _MADE or self._quiet.get(kind, 0.0) > now or now >= until:
+            return False
+        try:
+            self.limiter.acquire_on_behalf_of_nowait(borrower)
+        except trio.WouldBlock:
+            return False
+        return True
 
     def heard(self) -> None:
         """Note that the host answered something."""
@@ -196,7 +208,10 @@ class Gates:
 
     def of(self, origin: str) -> Gate:
         """Find or build the gate of `scheme://host:port`."""
-        return self._gates.setdefault(origin, Gate(self._clock))
+        gate = self._gates.get(origin)
+        if gate is None:
+            gate = self._gates[origin] = Gate(self._clock)
+        return gate
 
     def told(self) -> dict[str, dict[str, Any]]:
         """Say how every host stands, by its name."""

@@ -36,7 +36,7 @@ from musicfs.errors import (
 )
 from musicfs.model import Locator
 from musicfs.wire import headers
-from musicfs.wire.doors import Doors, origin_of
+from musicfs.wire.doors import Doors, origin_of, request_for
 from musicfs.wire.gate import Gate, Gates, NoTurn, Patience
 from musicfs.wire.headers import Head
 from musicfs.wire.pace import Pace
@@ -224,7 +224,7 @@ class Puller:
             gate.admit(kind, patience.until)
             await stack.enter_async_context(gate.turn(kind, patience.until, lambda: sink.foretold))
             self._note(kind, 1)
-            request = client.build_request("GET", url, headers=wanted, extensions=_meant(kind, timing))
+            request = request_for(url, wanted, _meant(kind, timing))
             answer = await _heard(client.send(request, stream=True), gate)
             stack.push_async_callback(_close, answer)
             if answer.status_code not in (200, 206):
@@ -274,9 +274,8 @@ async def _close(answer: httpx.Response) -> None:
 
 
 def _meant(kind: str, timing: Timing) -> dict[str, object]:
-    read = timing.first_byte
-    limits = httpx.Timeout(connect=timing.connect, read=read, write=timing.stall, pool=None)
-    return {"timeout": limits.as_dict(), "kind": kind}
+    limits = {"connect": timing.connect, "read": timing.first_byte, "write": timing.stall, "pool": None}
+    return {"timeout": limits, "kind": kind}
 
 
 def _checked(answer: httpx.Response, locator: Locator, sink: Sink) -> Head:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 import trio
 
-from musicfs.wire.doors import Doors, Later
+from musicfs.wire.doors import Doors, Later, request_for
 
 TOKEN = "user:1-x"
 
@@ -94,3 +94,15 @@ async def test_the_service_within_the_process_needs_no_more_code() -> None:
     with trio.fail_after(5):
         await doors.load(3600.0)
     await doors.aclose()
+
+
+@pytest.mark.parametrize("wanted", [{}, {"Range": "bytes=0-262143"}])
+@pytest.mark.trio
+async def test_a_request_is_what_the_client_would_build(wanted: dict[str, str]) -> None:
+    """A byte server is told host, manners and range, as by the client; HTTP/1.1 keeps connections unasked."""
+    doors = Doors("https://api.example.org", TOKEN, Later(Network))
+    url = httpx.URL("https://edge.example.net:8443/a%20b/y?auth_key=1-2-3")
+    ours = request_for(url, wanted, {"kind": "range"})
+    theirs = doors.bytes.build_request("GET", url, headers=wanted)
+    assert dict(theirs.headers) == {**ours.headers, "connection": "keep-alive"}
+    assert (ours.method, ours.url, ours.extensions) == ("GET", url, {"kind": "range"})

@@ -217,6 +217,25 @@ async def test_a_wait_for_a_connection_ends(autojump_clock: trio.testing.MockClo
     assert gates.busy() == 0
 
 
+@pytest.mark.trio
+async def test_a_connection_that_is_free_is_had_at_once() -> None:
+    """Where nobody has to be waited for, nobody else has a turn before the request goes out."""
+    host = gate()
+    with trio.testing.assert_no_checkpoints():
+        async with host.turn("range", trio.current_time() + 5):
+            assert host.limiter.borrowed_tokens == 1
+    assert host.limiter.borrowed_tokens == 0
+
+
+@pytest.mark.trio
+async def test_whose_moment_has_passed_gets_no_turn(autojump_clock: trio.testing.MockClock) -> None:
+    """A connection that is free is of no use to who has no time left."""
+    host = gate()
+    with pytest.raises(TooSlow):
+        async with host.turn("range", trio.current_time()):
+            raise AssertionError("it is too late")
+
+
 # Quiet --------------------------------------------------------------------------------------------------
 
 
