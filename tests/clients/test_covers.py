@@ -37,8 +37,16 @@ def test_a_cover_in_thunar() -> None:
             ready = ("gdbus", "wait", "--session", "--timeout", "90", "--activate", _TUMBLER, _TUMBLER)
             assert desk.run(*ready, limit=100).returncode == 0
             thunar = Thunar(desk)
-            thunar.show(mount.path / "library" / "Red")
-            until(lambda: desk.thumbnails == 1, 60, lambda: told(desk, mount, service))
+            window = thunar.show(mount.path / "library" / "Red")
+
+            def pictured() -> bool:
+                # Thunar 4.18 asks twice within milliseconds, and Tumbler's two threads then name what they
+                # write by the same second: now and then one renames the other's away ("Could not save").
+                if desk.thumbnails == 0 and desk.swept():
+                    desk.press(window, "F5")
+                return desk.thumbnails == 1
+
+            until(pictured, 60, lambda: told(desk, mount, service))
             desk.shoot("thunar-cover")
             asked = [(one.kind, one.form, one.sent) for one in list(service.log)]
             assert ("mp3", "mp3") not in [(kind, form) for kind, form, _ in asked]

@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +174,18 @@ class Desktop:
     def thumbnails(self) -> int:
         """How many thumbnails there are, without those that are being written: Tumbler names these by the
         time as well, and on a busy machine such a one may stay for good."""
-        found = (self.home / ".cache" / "thumbnails").rglob("*.png")
-        return sum("-" not in path.stem for path in found)
+        return sum("-" not in path.stem for path in self._pictures())
+
+    def swept(self) -> bool:
+        """Throw away what Tumbler wrote and could not keep, of a second long past; say if there was any."""
+        past = f"-{time.time() - 2:.0f}"
+        left = [path for path in self._pictures() if "-" in path.stem and path.stem[-len(past) :] < past]
+        for path in left:
+            path.unlink()
+        return bool(left)
+
+    def _pictures(self) -> Iterable[Path]:
+        return (self.home / ".cache" / "thumbnails").rglob("*.png")
 
     # The end -------------------------------------------------------------------------------------------
 
