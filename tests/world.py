@@ -35,6 +35,7 @@ from musicfs.content.download import Download
 from musicfs.content.links import Links, SongSource
 from musicfs.content.whole import Pass
 from musicfs.core.inodes import ROOT
+from musicfs.core.streams import Haste
 from musicfs.core.zipdir import Directory
 from musicfs.demo import Role, Service
 from musicfs.demo.values import Pause, Request, whole
@@ -227,7 +228,7 @@ class Bucket:
         self.got = bytearray()
         self.ended = False
         self.setbacks: list[UpstreamError] = []
-        self.awaited = True
+        self.haste = Haste.NOW
 
     def begin(self, head: Head) -> None:
         """Accept any head."""

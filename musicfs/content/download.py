@@ -18,6 +18,7 @@ from musicfs.content.blob import Blob
 from musicfs.content.progress import Progress
 from musicfs.content.window import RUN, Window, Windows
 from musicfs.core.spans import BLOCK
+from musicfs.core.streams import Haste
 from musicfs.core.validators import agree
 from musicfs.errors import Changed, Misbehaved, UpstreamError
 from musicfs.model import Span
@@ -116,9 +117,11 @@ class Download:
         return max(0, (self.stop or 0) - self.at)
 
     @property
-    def awaited(self) -> bool:
-        """Whether anybody may be waiting for its first bytes; who comes later has to wait a moment more."""
-        return not self.watch.ahead or self.progress.waiting > 0
+    def haste(self) -> Haste:
+        """How soon its first bytes are needed; who comes later has to wait a moment more."""
+        if self.watch.ahead and self._blob.streams.abreast:
+            return Haste.ABREAST
+        return Haste.AHEAD if self.watch.ahead and not self.progress.waiting else Haste.NOW
 
     def will_reach(self, offset: int) -> bool:
         """Tell whether this download will come by `offset`."""

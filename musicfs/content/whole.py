@@ -24,6 +24,7 @@ from musicfs.content.download import Head
 from musicfs.content.progress import Progress
 from musicfs.core.containers import Outline
 from musicfs.core.frames import Frames, Verdict, judge
+from musicfs.core.streams import Haste
 from musicfs.errors import Misbehaved, Rejected, UpstreamError
 from musicfs.model import Form, Span
 
@@ -85,9 +86,9 @@ class Pass:
         return self._here > 0 and self.blob.size is not None and not self.blob.blind
 
     @property
-    def awaited(self) -> bool:
+    def haste(self) -> Haste:
         """Its readers follow closely."""
-        return True
+        return Haste.NOW
 
     def will_reach(self, offset: int) -> bool:
         """It comes by every byte."""

@@ -19,6 +19,8 @@ It refuses to know what a byte means, and who carries it.
 
 from __future__ import annotations
 
+from enum import Enum, auto
+
 from musicfs.core.readahead import FIRST, LARGEST
 from musicfs.core.spans import align
 from musicfs.model import Span
@@ -38,11 +40,23 @@ _AGAIN, _SELDOM = 10.0, 160.0
 """Seconds until a stream that was of no use is tried again; they double up to the second."""
 _TRIAL = 1.0
 """Seconds after which a stream that hardly flowed beside the others is of no use: one line carries all."""
-_WORD = 256 * 1024
+_WORD, _LONG_WORD = 256 * 1024, 384 * 1024
 """Bytes that come between two words of a stream (`wire/sockets.py`): what is not asked for at one is asked
-for at the next, and at 100 Mbit/s that was up to 10 ms of an idle line."""
+for at the next, and at 100 Mbit/s that was up to 10 ms of an idle line. Streams abreast say the long one."""
 _SLOW = 1.0
 """Seconds: the longest beginning of an answer that a next request is sent ahead for."""
+
+
+class Haste(Enum):
+    """How soon the bytes of a stream are needed."""
+
+    NOW = auto()
+    """Somebody may be waiting for the first of them."""
+    AHEAD = auto()
+    """They were asked for ahead of their reader."""
+    ABREAST = auto()
+    """So they were, and by one of several streams, each of them slower than the line: the reader waits for
+    all of them, so it is no matter if one brings more at a time and later."""
 
 
 class Streams:
@@ -79,11 +93,16 @@ class Streams:
         return f"<Streams {self.width} at {self._rate / 1e6:.1f} MB/s, {self._latency * 1000:.0f} ms>"
 
     @property
+    def abreast(self) -> bool:
+        """Whether a second stream has proved to be worth it: then each connection has a limit of its own."""
+        return self.width - bool(self._before) > 1
+
+    @property
     def lead(self) -> int:
         """How many bytes before a request's end the next one is sent; the first ones go at once."""
         if not self._rate:
             return LARGEST
-        return int(self._rate / self.width * self._latency) + _WORD
+        return int(self._rate / self.width * self._latency) + (_LONG_WORD if self.abreast else _WORD)
 
     @property
     def most(self) -> int:

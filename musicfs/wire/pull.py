@@ -23,6 +23,7 @@ import trio
 
 from musicfs.core.answers import failure
 from musicfs.core.sniff import refuse
+from musicfs.core.streams import Haste
 from musicfs.errors import (
     BytesMissing,
     LinkDead,
@@ -93,8 +94,8 @@ class Sink(Protocol):
         ...
 
     @property
-    def awaited(self) -> bool:
-        """Whether anybody may be waiting for its first bytes."""
+    def haste(self) -> Haste:
+        """How soon what comes is needed."""
         ...
 
 
@@ -177,7 +178,7 @@ class Puller:
             answer.request.extensions["timeout"]["read"] = timing.stall
             # By its name, because `sockets` brings httpcore along, which a mount starts without.
             if coming := getattr(answer.extensions.get("network_stream"), "coming", None):
-                coming(head.announced, head.start == 0, sink.awaited)
+                coming(head.announced, head.start == 0, sink.haste)
             body = answer.aiter_raw()
             stack.push_async_callback(body.aclose)  # type: ignore[attr-defined]
             await self._deliver(body, head, form, sink, timing.stall)

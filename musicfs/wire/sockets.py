@@ -1,12 +1,10 @@
 """One connection to a host, plain or under TLS, as httpcore's pool wants it.
 
 How it thinks: what a read costs here is mostly the waking for it, so each brings as much as there is: up
-to 256 KiB of a socket, and under TLS everything that can be decrypted of it (trio's own SSLStream gives 16
-KiB a read: 4 times the CPU, performance.md §3). A socket is read first and waited for only if it is empty.
-Once an answer has brought 256 KiB (512, where it begins with a file's first byte) it is a stream, and the
-kernel is asked (SO_RCVLOWAT) to wake us for 256 KiB more or what is left of it, and after 25 ms for whatever
-came: at 100 Mbit/s that is a tenth of the waking. The beginning of an answer is never held back where
-somebody waits for it; what was asked for ahead of its reader is a stream from its first byte.
+to 256 or 384 KiB of a socket, and under TLS everything that can be decrypted of it (trio's own SSLStream
+gives 16 KiB a read: 4 times the CPU, performance.md §3). A socket is read first and waited for only if it is
+empty. Of a stream the kernel is asked (SO_RCVLOWAT) to wake us for a large piece, and we come by ourselves
+soon after; how large and how soon is the tide's to say (`tide`).
 
 What must always be true: bytes come out in the order in which they came in, all of them; a wait ends at
 its timeout, and a row of waits for a few bytes each ends too; a cancelled read leaves a connection that is
@@ -28,17 +26,15 @@ from typing import Any, cast
 import httpcore
 import trio
 
+from musicfs.core.streams import Haste
 from musicfs.errors import Misbehaved, TooSlow, Unreachable, UpstreamError
 from musicfs.wire.pace import Pace
+from musicfs.wire.tide import Tide
 
 log = logging.getLogger("musicfs.wire")
 
-_READ = 262_144  # bytes a receive: 64 KiB (httpcore's) costs 1.6 × the CPU (performance.md §3)
-_STREAM = 262_144  # bytes of one answer after which it is a stream: the first request of a file is no longer
-_HEAD = 524_288  # the same where a file begins: ffprobe waits for 320 KiB of an mp3 with a cover
-_WORTH = 262_144  # bytes to be woken for in a stream: 21 ms at 100 Mbit/s
+_CLEAR = 262_144  # bytes that are decrypted at a time
 _DRIP = 3  # silences, each as long as a read may wait, over which an answer's bytes have to be worth it
-_COAX = 0.025  # seconds until a stream is asked for less, so that nobody notices the wait for more
 
 
 class Plain(httpcore.AsyncNetworkStream):
@@ -47,44 +43,36 @@ class Plain(httpcore.AsyncNetworkStream):
     def __init__(self, stream: trio.SocketStream) -> None:
         self._socket = socket.socket(fileno=stream.socket.detach())
         self._socket.setblocking(False)
-        self._came = 0
-        """Bytes since something was last sent."""
-        self._stream = _STREAM
-        """Bytes after which the answer is a stream; none where nobody waits for it."""
-        self._left: int | None = None
-        """Bytes of the answer that are still to come, at least; None = nobody told."""
+        self._tide = Tide()
         self._pace: Pace | None = None
         """How fast the answer comes; None = it has not begun."""
         self._woken_for = 1
         """How many bytes the kernel wakes us for."""
 
-    def coming(self, amount: int | None, first: bool = False, awaited: bool = True) -> None:
-        """Be told how many bytes the answer's body has, if they are a file's first, and if anybody waits.
+    def coming(self, amount: int | None, first: bool = False, haste: Haste = Haste.NOW) -> None:
+        """Be told how many bytes the answer's body has, if a file begins with it, and how soon it is needed.
 
         What came with its head counts as part of it.
         """
-        self._stream = _HEAD if first else _STREAM if awaited else 0
-        self._left = None if amount is None else max(0, amount - self._came)
+        self._tide = self._tide.coming(amount, first, haste)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Receive what is there, up to 256 KiB whatever `max_bytes` is (httpcore only copies it on).
+        """Receive what is there, up to 384 KiB whatever `max_bytes` is (httpcore only copies it on).
 
         Raises:
             TooSlow: nothing came for `timeout` seconds, or next to nothing for long.
             Misbehaved: the connection broke.
         """
         try:
-            data = self._socket.recv(_READ)
-            await trio.lowlevel.checkpoint()
-        except BlockingIOError:
-            with within(timeout, "no data came in time"):
-                data = await self._awaited()
-        except OSError as failed:
+            data = None if self._tide.ebbs else self._received()
+            if data is None:
+                data = await self._awaited(timeout)
+            else:
+                await trio.lowlevel.checkpoint()
+        except (OSError, trio.ClosedResourceError) as failed:
             raise Misbehaved(cause(failed)) from failed
         self._paced(len(data), timeout)
-        self._came += len(data)
-        if self._left is not None:
-            self._left = max(0, self._left - len(data))
+        self._tide.came(len(data))
         return data
 
     def _paced(self, amount: int, timeout: float | None) -> None:
@@ -99,23 +87,29 @@ class Plain(httpcore.AsyncNetworkStream):
         if self._pace is not None and amount:
             self._pace.came(amount, now)
 
-    async def _awaited(self) -> bytes:
+    def _received(self) -> bytes | None:
+        """Receive what is there, b"" at the end; None if that is nothing yet."""
+        try:
+            return self._socket.recv(self._tide.most)
+        except BlockingIOError:
+            return None
+
+    async def _awaited(self, timeout: float | None) -> bytes:
         """Wait for data; in a stream for a good deal of it, but not long."""
-        if self._came >= self._stream and self._left != 0:
-            self._wake_for(min(_WORTH, self._left or _WORTH))
-            with trio.move_on_after(_COAX):
+        if self._tide.flows:
+            self._wake_for(self._tide.worth)
+            with trio.move_on_after(self._tide.coax):
                 await trio.lowlevel.wait_readable(self._socket)
-            try:
-                return self._socket.recv(_READ)
-            except BlockingIOError:
-                pass  # It is slow, or stalls: then each byte counts.
+            if (data := self._received()) is not None:
+                return data
+            # It is slow, or stalls: then each byte counts.
+            timeout = None if timeout is None else max(0.0, timeout - self._tide.coax)
         self._wake_for(1)
-        while True:
-            await trio.lowlevel.wait_readable(self._socket)
-            try:
-                return self._socket.recv(_READ)
-            except BlockingIOError:
-                continue
+        with within(timeout, "no data came in time"):
+            while True:
+                await trio.lowlevel.wait_readable(self._socket)
+                if (data := self._received()) is not None:
+                    return data
 
     def _wake_for(self, amount: int) -> None:
         if self._woken_for != amount:
@@ -130,7 +124,7 @@ class Plain(httpcore.AsyncNetworkStream):
             Misbehaved: the connection broke.
         """
         with within(timeout, "the request could not be sent in time"):
-            self._came, self._left, self._pace, self._stream = 0, None, None, _STREAM
+            self._tide, self._pace = Tide(), None
             self._wake_for(1)
             left = memoryview(buffer)
             while left:
@@ -176,11 +170,11 @@ class Secured(httpcore.AsyncNetworkStream):
         self._lower = lower
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=hostname)
-        self._clear = memoryview(bytearray(_READ))
+        self._clear = memoryview(bytearray(_CLEAR))
 
-    def coming(self, amount: int | None, first: bool = False, awaited: bool = True) -> None:
+    def coming(self, amount: int | None, first: bool = False, haste: Haste = Haste.NOW) -> None:
         """Be told how much comes: encrypted it is more, so the connection may count on it."""
-        self._lower.coming(amount, first, awaited)
+        self._lower.coming(amount, first, haste)
 
     async def shake_hands(self) -> None:
         """Agree on keys and look at the certificate; the caller bounds it in time."""
@@ -189,7 +183,7 @@ class Secured(httpcore.AsyncNetworkStream):
                 self._tls.do_handshake()
             except ssl.SSLWantReadError:
                 await self._flush(None)
-                self._feed(await self._lower.read(_READ))
+                self._feed(await self._lower.read(_CLEAR))
             else:
                 return await self._flush(None)
 
@@ -206,7 +200,7 @@ class Secured(httpcore.AsyncNetworkStream):
                 await trio.lowlevel.checkpoint()
                 return got
             await self._flush(timeout)
-            self._feed(await self._lower.read(_READ, timeout))
+            self._feed(await self._lower.read(_CLEAR, timeout))
 
     def _drained(self) -> bytes | None:
         """Decrypt what is here; None if that is not one record, b"" at the end."""

@@ -19,6 +19,7 @@ from musicfs.content.reader import BlobReader
 from musicfs.content.window import Windows
 from musicfs.core.readahead import LARGEST
 from musicfs.core.spans import BLOCK, gaps
+from musicfs.core.streams import Haste
 from musicfs.errors import TooSlow
 from musicfs.model import Span
 from musicfs.store.entry import Entry as StoredEntry
@@ -292,15 +293,42 @@ async def test_what_is_asked_for_ahead_is_awaited_by_nobody(
         jobs = [job for job in house.content.blob(WAV).jobs if isinstance(job, Download)]
         ahead = [job for job in jobs if job.watch.ahead]
         assert ahead
-        assert not any(job.awaited for job in ahead)
+        assert {job.haste for job in ahead} == {Haste.AHEAD}
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reader.read, Span(ahead[-1].at, ahead[-1].at + BLOCK))
             await trio.testing.wait_all_tasks_blocked()
-            assert ahead[-1].awaited
+            assert ahead[-1].haste is Haste.NOW
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reader.read, Span(30 * MIB, 30 * MIB + BLOCK))
             await trio.testing.wait_all_tasks_blocked()
             for job in house.content.blob(WAV).jobs:
                 assert isinstance(job, Download)
                 assert job.watch.ahead is not job.will_reach(30 * MIB)
+        reader.close()
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("shaped", [True, False])
+async def test_streams_that_proved_are_abreast(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock, shaped: bool
+) -> None:
+    """Where each connection has a limit of its own, what is asked for ahead is abreast from some point on,
+    even if its reader has come there; where the line has the limit, never. Who jumps is in haste."""
+    async with housed(tmp_path) as house:
+        house.put(WAV, Thing(DATA, slow=AWAY, pace=RATE if shaped else None))
+        house.stage.line = None if shaped else RATE
+        reader = await house.content.open(WAV)
+        met: list[Haste] = []
+        for span in list(spans(reader.size, 131_072))[: SIZE // 2 // 131_072]:
+            await reader.read(span)
+            jobs = [job for job in house.content.blob(WAV).jobs if isinstance(job, Download)]
+            met += [job.haste for job in jobs if job.watch.ahead]
+        assert (Haste.ABREAST in met) is shaped
+        assert Haste.NOW not in met[met.index(Haste.ABREAST) :] if shaped else True
+        async with trio.open_nursery() as nursery:
+            far = SIZE - 2 * MIB
+            nursery.start_soon(reader.read, Span(far, far + BLOCK))
+            await trio.testing.wait_all_tasks_blocked()
+            jobs = [job for job in house.content.blob(WAV).jobs if isinstance(job, Download)]
+            assert [job.haste for job in jobs if job.will_reach(far)] == [Haste.NOW]
         reader.close()

@@ -108,6 +108,24 @@ def test_what_helps_stays_and_what_does_not_goes(limit: int) -> None:
     assert max(widths) == limit + 1
 
 
+@LAW
+@given(st.floats(0.05e6, 15e6), st.integers(1, MOST))
+def test_streams_are_abreast_once_a_second_has_proved(rate: float, limit: int) -> None:
+    """Where one connection takes all of the line none is, not while a second is tried either; where two bring
+    more, they are from then on, and the next request is sent as much sooner as they are heard of later."""
+    streams = Streams()
+    streams.began(0.04)
+    now, abreast = 0.0, []
+    while now < 20.0 + 16 * MIB / rate:
+        fed(streams, lambda width: rate * min(width, limit), 0.1, since=now)
+        now += 0.1
+        abreast.append(streams.abreast)
+    assert abreast == sorted(abreast)
+    assert streams.abreast is (limit > 1)
+    flight = streams.lead - int(streams._rate / streams.width * streams._latency)
+    assert flight == (393_216 if limit > 1 else 262_144)
+
+
 def test_a_slow_reader_has_one_stream() -> None:
     """Who never waits needs no second stream, and one who stops waiting gets back to one."""
     streams = Streams()

@@ -15,6 +15,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from musicfs.core.streams import Haste
 from musicfs.errors import (
     BytesMissing,
     Changed,
@@ -389,7 +390,7 @@ class Connected(Scripted):
 
     def __init__(self, move: Move) -> None:
         super().__init__(move)
-        self.told: list[tuple[int | None, bool, bool]] = []
+        self.told: list[tuple[int | None, bool, Haste]] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Play the next move over a connection."""
@@ -397,22 +398,22 @@ class Connected(Scripted):
         answer.extensions["network_stream"] = self
         return answer
 
-    def coming(self, amount: int | None, first: bool, awaited: bool) -> None:
-        """Be told how much comes, if a file begins with it, and if anybody waits."""
-        self.told.append((amount, first, awaited))
+    def coming(self, amount: int | None, first: bool, haste: Haste) -> None:
+        """Be told how much comes, if a file begins with it, and how soon it is needed."""
+        self.told.append((amount, first, haste))
 
 
 @pytest.mark.trio
 async def test_a_connection_is_told_what_comes(autojump_clock: trio.testing.MockClock) -> None:
     """It hears how long the body is, whether it begins with the file's first byte, for which a prober waits,
-    and whether anybody waits for it at all."""
+    and how soon it is needed."""
     network = Connected(ranged(DATA[:5000]))
     await fetch(network, 0, 1000)
     await fetch(network, 1000, 1600)
     ahead = Bucket(2000, 2600)
-    ahead.awaited = False
+    ahead.haste = Haste.AHEAD
     await wire_on(network).pull(Fixed(LINK), ahead)
-    assert network.told == [(1000, True, True), (600, False, True), (600, False, False)]
+    assert network.told == [(1000, True, Haste.NOW), (600, False, Haste.NOW), (600, False, Haste.AHEAD)]
 
 
 @pytest.mark.trio

@@ -17,6 +17,7 @@ import trio
 from musicfs import config, providers
 from musicfs.commands import exits
 from musicfs.commands.doctor.verdicts import Verdict, good, note, wrong
+from musicfs.core.streams import Haste
 from musicfs.errors import (
     AccountBroken,
     BytesMissing,
@@ -190,7 +191,7 @@ class _OneByte:
     """A sink that wants the first byte and no more."""
 
     def __init__(self) -> None:
-        self.awaited = True
+        self.haste = Haste.NOW
         self.at = 0
         self.stop: int | None = 1
         self.foretold = False
