@@ -123,16 +123,29 @@ class Plain(httpcore.AsyncNetworkStream):
             TooSlow: it could not be sent within `timeout` seconds.
             Misbehaved: the connection broke.
         """
-        with within(timeout, "the request could not be sent in time"):
+        try:
             self._tide, self._pace = Tide(), None
             self._wake_for(1)
-            left = memoryview(buffer)
-            while left:
-                try:
-                    left = left[self._socket.send(left) :]
-                except BlockingIOError:
-                    await trio.lowlevel.wait_writable(self._socket)
+            left = self._sent(memoryview(buffer))
+            if left:
+                await self._written(left, timeout)
+        except OSError as failed:
+            raise Misbehaved(cause(failed)) from failed
         await trio.lowlevel.checkpoint()
+
+    def _sent(self, data: memoryview) -> memoryview:
+        """Send what the kernel takes at once, which is all of a request as a rule; give the rest."""
+        try:
+            return data[self._socket.send(data) :] if data else data
+        except BlockingIOError:
+            return data
+
+    async def _written(self, left: memoryview, timeout: float | None) -> None:
+        """Wait until the rest is sent."""
+        with within(timeout, "the request could not be sent in time"):
+            while left:
+                await trio.lowlevel.wait_writable(self._socket)
+                left = self._sent(left)
 
     async def aclose(self) -> None:
         """Close it; that needs no waiting."""
