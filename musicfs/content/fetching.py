@@ -12,6 +12,8 @@ nothing ahead for a file that nobody has open; a reader never waits for a stream
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import trio
 
 from musicfs.content.blob import Blob, Job
@@ -20,7 +22,7 @@ from musicfs.content.jobs import Jobs
 from musicfs.content.tail import Tail
 from musicfs.core.looks import NOTHING, Look, Looks, pieces
 from musicfs.core.readahead import FIRST
-from musicfs.core.spans import BLOCK, blocks_of, clip, gaps
+from musicfs.core.spans import BLOCK, blocks_of, clip
 from musicfs.model import Span
 
 _BUSY = 5  # downloads of all files beyond which none is begun ahead: a host has six connections (DESIGN §3)
@@ -143,12 +145,13 @@ class _Here:
     """The blocks that need not be asked for: here already, or being brought."""
 
     def __init__(self, blob: Blob) -> None:
-        self._blob = blob
+        self._kept: Set[int] = blob.entry.have if blob.entry is not None else frozenset()
+        self._loose = blob.loose
         self._jobs = [job for job in blob.jobs if not job.progress.ended]
 
-    def __contains__(self, block: object) -> bool:
-        assert isinstance(block, int)
-        return self.bringing(block) is not None or self._blob.holds(block)
+    def holding(self, block: int) -> bool:
+        """Tell whether a block is here, as the blob does, but without the way there for each of 128 blocks."""
+        return block in self._kept or self._loose(block) is not None
 
     def bringing(self, block: int) -> Job | None:
         """Give a job that will come by a block's first byte."""
@@ -158,12 +161,18 @@ class _Here:
         """Give the first block from `block` on that is none of them, `stop` if all are; what a job brings is
         passed over at one go, because a window of 8 MiB is looked through for each piece that comes."""
         while block < stop:
-            if (job := self.bringing(block)) is not None:
-                block = max(block + 1, -(-job.brings(stop * BLOCK) // BLOCK))
-            elif self._blob.holds(block):
+            if self.holding(block):
                 block += 1
+            elif (job := self.bringing(block)) is not None:
+                block = max(block + 1, -(-job.brings(stop * BLOCK) // BLOCK))
             else:
                 break
+        return block
+
+    def next(self, block: int, stop: int) -> int:
+        """Give the first block from `block` on that is one of them, `stop` if none is."""
+        while block < stop and not self.holding(block) and self.bringing(block) is None:
+            block += 1
         return block
 
 
@@ -172,7 +181,6 @@ def _next_gap(blob: Blob, span: Span) -> Span:
     here, size = _Here(blob), blob.size or 0
     blocks = blocks_of(clip(span, size))
     first = here.beyond(blocks.start, blocks.stop)
-    if first < blocks.stop:
-        for gap in gaps(Span(first * BLOCK, span.stop), here, size):
-            return gap
-    return Span(span.stop, span.stop)
+    if first >= blocks.stop:
+        return Span(span.stop, span.stop)
+    return Span(first * BLOCK, min(here.next(first + 1, blocks.stop) * BLOCK, size))
