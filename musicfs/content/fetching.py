@@ -150,7 +150,7 @@ class _Here:
         self._jobs = [job for job in blob.jobs if not job.progress.ended]
 
     def holding(self, block: int) -> bool:
-        """Tell whether a block is here, as the blob does, but without the way there for each of 128 blocks."""
+        """Tell whether a block is here, as the blob does, but without the way there for each of many."""
         return block in self._kept or self._loose(block) is not None
 
     def bringing(self, block: int) -> Job | None:
