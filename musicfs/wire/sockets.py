@@ -1,4 +1,4 @@
-"""One connection to a host, plain or under TLS, as httpcore's pool wants it.
+"""One connection to a host, plain or under TLS, as httpcore wants it.
 
 How it thinks: what a read costs here is mostly the waking for it, so each brings as much as there is: up
 to 256 or 384 KiB of a socket, and under TLS everything that can be decrypted of it (trio's own SSLStream
