@@ -21,8 +21,8 @@ trace at all.
 What must always be true: the answer covers the read, lies inside the file, and never reaches more than 8
 MiB beyond what was read; reads that touch no other are answered with their own blocks and nothing else.
 
-What it refuses: to know what is already here. The answer is what is wise to have; `spans.gaps` says what
-of it is missing.
+What it refuses: to know what is already here. The answer is what is wise to have; `content/fetching`
+says what of it is missing.
 """
 
 from __future__ import annotations

@@ -1,19 +1,18 @@
-"""Byte ranges: what is wanted, what is here, what is missing.
+"""Byte ranges: in a file, and in its blocks.
 
 How it thinks: a `Span` is half-open, in bytes. The cache keeps bytes in blocks of a fixed size, and a
 block is either here or it is not; so every question "what must be fetched" is answered in whole blocks,
-cut off at the object's end. `have` is anything that can say whether it contains a block's index: a set, a
-range, a bitmap.
+cut off at the object's end.
 
-What must always be true: no answer leaves the file `[0, size)`; `have` and `gaps` together cover what was
-wanted; gaps are sorted, do not touch each other, and asking again once they are filled gives nothing.
+What must always be true: no answer leaves the file `[0, size)`; joined spans are sorted and do not touch
+each other.
 
 What it refuses: to know what the bytes are, or where they come from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 
 from musicfs.model import Span
 
@@ -46,20 +45,6 @@ def align(span: Span, size: int) -> Span:
     if not blocks:
         return inside
     return clip(Span(blocks.start * BLOCK, blocks.stop * BLOCK), size)
-
-
-def gaps(want: Span, have: Container[int], size: int) -> list[Span]:
-    """List the longest runs of missing blocks that `want` touches, in order; `have` holds block indexes."""
-    runs: list[Span] = []
-    for index in blocks_of(clip(want, size)):
-        if index in have:
-            continue
-        block = block_span(index, size)
-        if runs and runs[-1].stop == block.start:
-            runs[-1] = Span(runs[-1].start, block.stop)
-        else:
-            runs.append(block)
-    return runs
 
 
 def joined(spans: Iterable[Span], slack: int = 0) -> list[Span]:

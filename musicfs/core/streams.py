@@ -41,7 +41,7 @@ _AGAIN, _SELDOM = 10.0, 160.0
 _TRIAL = 1.0
 """Seconds after which a stream that hardly flowed beside the others is of no use: one line carries all."""
 _WORD, _LONG_WORD = 256 * 1024, 384 * 1024
-"""Bytes that come between two words of a stream (`wire/sockets.py`): what is not asked for at one is asked
+"""Bytes that come between two words of a stream (`wire/tide.py`): what is not asked for at one is asked
 for at the next, and at 100 Mbit/s that was up to 10 ms of an idle line. Streams abreast say the long one."""
 _SLOW = 1.0
 """Seconds: the longest beginning of an answer that a next request is sent ahead for."""

@@ -1,12 +1,12 @@
 """One gate per host: how many requests may be under way, whether the host is down, how much patience is left.
 
-How it thinks: six connections a host by our own limiter, because httpx's pool leaks slots when its
-waiters are cancelled (research/fuse-trio-httpx.md §4.2); a turn that is free is had at once. After two
-timeouts or failures to connect in a row (an answer that is cut or dropped is not one) a host is down:
-everybody is refused at once with the last failure's own name, and one probe at a time is let through when
-the time is up: after 15 s, doubling to 2 minutes. A 429 quiets that host's requests of the same kind until
-the moment it named. Retries are drawn from one budget a host, so that a sick service is not multiplied by
-all who wait for it.
+How it thinks: six connections a host by our own limiter, because httpcore's pool, were it to limit them,
+leaks slots when its waiters are cancelled (fuse-trio-httpx.md §4.2); a turn that is free is had at once.
+After two timeouts or failures to connect in a row (an answer that is cut or dropped is not one) a host is
+down: everybody is refused at once with the last failure's own name, and one probe at a time is let through
+when the time is up: after 15 s, doubling to 2 minutes. A 429 quiets that host's requests of the same kind
+until the moment it named. Retries are drawn from one budget a host, so that a sick service is not multiplied
+by all who wait for it.
 
 What must always be true: no wait in here is longer than the patience it was given.
 """

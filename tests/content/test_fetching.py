@@ -18,7 +18,7 @@ from musicfs.content.download import Download
 from musicfs.content.reader import BlobReader
 from musicfs.content.window import Windows
 from musicfs.core.readahead import LARGEST
-from musicfs.core.spans import BLOCK, gaps
+from musicfs.core.spans import BLOCK, block_span, blocks_of, clip, joined
 from musicfs.core.streams import Haste
 from musicfs.errors import TooSlow
 from musicfs.model import Span
@@ -227,7 +227,9 @@ def test_the_next_gap_is_the_first_of_all(
         brought |= set() if ended else set(range(first, first + count))
         blob.jobs.append(job)
     span = Span(start, start + length)
-    expected = [*gaps(span, here | brought, size), Span(span.stop, span.stop)][0]
+    missing = [block for block in blocks_of(clip(span, size)) if block not in here | brought]
+    runs = joined(block_span(block, size) for block in missing)
+    expected = runs[0] if runs else Span(span.stop, span.stop)
     assert fetching._next_gap(blob, span) == expected
 
 

@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from musicfs.core.spans import BLOCK, align, block_span, blocks_of, clip, gaps, joined
+from musicfs.core.spans import BLOCK, align, block_span, blocks_of, clip, joined
 from musicfs.model import Span
 
 LAW = settings(max_examples=150, deadline=None)
@@ -16,7 +16,6 @@ sizes = st.integers(0, 40 * BLOCK)
 spans = st.tuples(st.integers(-BLOCK, 45 * BLOCK), st.integers(-BLOCK, 45 * BLOCK)).map(
     lambda ends: Span(*ends)
 )
-blocks = st.sets(st.integers(0, 45))
 
 
 def inside(span: Span, size: int) -> bool:
@@ -59,33 +58,6 @@ def test_align_covers_with_the_same_blocks(span: Span, size: int) -> None:
 
 
 @LAW
-@given(spans, blocks, sizes)
-def test_have_and_gaps_cover_what_is_wanted(want: Span, have: set[int], size: int) -> None:
-    """What is here and what is missing together cover what was wanted, and nothing here is called missing."""
-    missing = {index for gap in gaps(want, have, size) for index in blocks_of(gap)}
-    wanted = set(blocks_of(clip(want, size)))
-    assert missing | have >= wanted
-    assert missing == wanted - have
-
-
-@LAW
-@given(spans, blocks, sizes)
-def test_gaps_are_sorted_apart_and_inside(want: Span, have: set[int], size: int) -> None:
-    """Gaps lie in the file, in order, and never touch each other."""
-    found = gaps(want, have, size)
-    assert all(inside(gap, size) and gap.length > 0 for gap in found)
-    assert all(one.stop < two.start for one, two in itertools.pairwise(found))
-
-
-@LAW
-@given(spans, blocks, sizes)
-def test_filled_gaps_leave_nothing_missing(want: Span, have: set[int], size: int) -> None:
-    """Once the gaps are filled, asking again gives none."""
-    filled = have | {index for gap in gaps(want, have, size) for index in blocks_of(gap)}
-    assert gaps(want, filled, size) == []
-
-
-@LAW
 @given(st.lists(spans, max_size=8), st.integers(0, BLOCK))
 def test_joined_spans_keep_all_bytes_and_lie_apart(several: list[Span], slack: int) -> None:
     """Joined spans hold every byte of the given ones and lie more than the slack apart."""
@@ -101,9 +73,3 @@ def test_joined_bridges_exactly_the_slack() -> None:
     assert joined([Span(20, 30), Span(0, 10)], 10) == [Span(0, 30)]
     assert joined([Span(0, 10), Span(21, 30)], 10) == [Span(0, 10), Span(21, 30)]
     assert joined([Span(0, 10), Span(10, 12)]) == [Span(0, 12)]
-
-
-def test_gaps_split_at_a_block_that_is_here() -> None:
-    """A block that is here splits the missing run in two, and the last block ends with the file."""
-    size = 3 * BLOCK + 5
-    assert gaps(Span(1, size), {1}, size) == [Span(0, BLOCK), Span(2 * BLOCK, size)]

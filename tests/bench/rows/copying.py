@@ -126,7 +126,7 @@ def _asked_for(paths: Sequence[Path]) -> int:
 
 
 def _forget(paths: Sequence[Path]) -> None:
-    """Have the kernel let go of files' pages, all of them: one on its way there outlives a request."""
+    """Have the kernel let go of files' pages, and see to it that it has: it may, and need not at once."""
     for _ in range(_TRIES):
         for path in paths:
             forget_file(path)
