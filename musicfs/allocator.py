@@ -1,4 +1,4 @@
-"""The C library's allocator: what is freed is kept, large pieces lie apart, threads share one heap.
+"""The C library's allocator: what is freed is kept, for a while; large pieces lie apart, there is one heap.
 
 How it thinks: a download takes a quarter of a megabyte from the allocator for each receive and gives it back
 a moment later. glibc hands memory on top of its heap back to the kernel as soon as a little is free there,
@@ -8,6 +8,9 @@ pages may be ones that others have used: with 8 readers 25 MiB of heap, of which
 that large comes from the kernel, and what we need often has memory of its own (`slab`, `content.window`).
 And each thread would be given a heap of its own: what the one that reads the state at the start leaves in
 its heap, half a megabyte for 10,000 songs, no other would use again.
+What is left are holes in the heap, too small for the next receive once something small lies in them: 2 MiB
+after 8 streams, and after 50 GB one after the other 3 MiB where 9 are in use all the time. Their whole
+pages can be given back; that is for whoever knows when.
 
 What must always be true: it is an advice, given before the first thread. Where there is no such allocator
 (musl), nothing happens.
@@ -34,3 +37,10 @@ def advise() -> bool:
         return False
     told = ((_TRIM, _KEPT), (_MMAP, _LARGE), (_ARENAS, 1))
     return all(libc.mallopt(which, value) for which, value in told)
+
+
+def give_back() -> None:
+    """Give the kernel every whole page that is free in the heap: 0.3 ms for the 12 MiB of 8 streams."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)

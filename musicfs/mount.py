@@ -16,13 +16,13 @@ import logging
 import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
 import trio
 
-from musicfs import control, dump, fuse, host, operations, privileges, providers, session
+from musicfs import allocator, control, dump, fuse, host, operations, privileges, providers, session
 from musicfs.callers import Callers
 from musicfs.catalog import Catalog
 from musicfs.config import Settings, Token
@@ -50,6 +50,9 @@ _REAL = Settings()  # the demo imitates the real hosts, whatever is configured
 _CROWD = 8  # reads that may wait where the kernel takes 12 in all: 4 are left for what is cached
 _SETTLED = 10.0  # seconds from which on a start is long over, so that loading more delays nobody
 _INIT = 0.5  # seconds until the kernel has surely had libfuse's answer, which sets read-ahead to 128 KiB
+_LEAN = (
+    10.0  # seconds between two looks at the heap: streams over loopback tear 0.3 MiB of holes in that time
+)
 _AHEAD = 1024  # KiB: the largest request that libfuse takes (performance.md §2)
 _LIVE = frozenset(
     (
@@ -101,6 +104,7 @@ async def _serve(orders: Orders, store: Store, state: State) -> None:
         nursery.start_soon(house.ledger.write_behind)
         nursery.start_soon(house.daybook.write_behind)
         nursery.start_soon(doors.load, _SETTLED)
+        nursery.start_soon(stay_lean, wire.tally.counts.total)
         await house.live(nursery, orders)
     with trio.move_on_after(_GRACE):
         await house.ledger.flush()
@@ -284,6 +288,7 @@ class _House:
             await trio.sleep(_INIT)
         gc.unfreeze()
         gc.collect()  # What loading left behind is 0.7 MiB.
+        allocator.give_back()
         gc.freeze()  # What is left stays for good, and is not looked through again.
 
     def _takes(self) -> int:
@@ -295,6 +300,16 @@ class _House:
         """Tell `df` the cache's limit and what is free of it."""
         now = self._store.snapshot()
         return now.limit, max(now.limit - now.used, 0)
+
+
+async def stay_lean(done: Callable[[], int], give_back: Callable[[], None] = allocator.give_back) -> None:
+    """Have what streams and lists left free in the heap given back, ten seconds after `done` grew at most."""
+    before = done()
+    while True:
+        await trio.sleep(_LEAN)
+        if (now := done()) != before:
+            before = now
+            give_back()
 
 
 async def _end_when_gone(house: trio.CancelScope) -> None:

@@ -47,6 +47,24 @@ thread.join()
 print(sum(place < libc.sbrk(0) for place in places))
 """
 
+HOLES = """
+import sys
+from musicfs.allocator import advise, give_back
+assert advise()
+def resident():
+    with open("/proc/self/statm") as line:
+        return int(line.read().split()[1])
+receives, small = [], []
+for _ in range(40):
+    receives.append(b"\\1" * 262_144)
+    small.append(bytes(1_000))
+receives.clear()
+before = resident()
+if sys.argv[1] == "give back":
+    give_back()
+print(before - resident())
+"""
+
 
 def printed(program: str, *words: str) -> int:
     """Give the number that a program prints."""
@@ -75,3 +93,9 @@ def test_a_thread_has_no_heap_of_its_own() -> None:
     """What a thread takes lies in the one heap; untold, elsewhere."""
     assert printed(THREAD, "advise") == 20
     assert printed(THREAD, "leave") == 0
+
+
+def test_holes_between_what_lives_are_given_back() -> None:
+    """Forty receives that lie between small things are the kernel's again; untold, they stay."""
+    assert printed(HOLES, "give back") > 40 * 256 // 4 * 0.9
+    assert printed(HOLES, "leave") < 40
