@@ -141,7 +141,7 @@ def _probed(bench: Bench, page: Page) -> None:
     m4a = bucket_file(place.origin.files, clip_id("song"), "m4a")
     mp3 = place.origin.files / "mp3" / f"{clip_id('song')}.mp3"
     clips = [clip_id("song", number) for number in range(SONGS)]
-    for _ in bench.rounds(2):  # Forty files a round, each beside its like: that is interleaving enough.
+    for _ in bench.rounds(3):  # Forty files a round, each beside its like: that is interleaving enough.
         with bench.musicfs(place) as reader:
             flow, jobs = reader.path / "flowmusic", reader.path / "tempolor"
             os.listdir(flow), os.listdir(jobs)
