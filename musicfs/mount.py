@@ -50,9 +50,7 @@ _REAL = Settings()  # the demo imitates the real hosts, whatever is configured
 _CROWD = 8  # reads that may wait where the kernel takes 12 in all: 4 are left for what is cached
 _SETTLED = 10.0  # seconds from which on a start is long over, so that loading more delays nobody
 _INIT = 0.5  # seconds until the kernel has surely had libfuse's answer, which sets read-ahead to 128 KiB
-_LEAN = (
-    10.0  # seconds between two looks at the heap: streams over loopback tear 0.3 MiB of holes in that time
-)
+_LEAN = 10.0  # seconds between two looks at the heap, which 8 streams leave 2 MiB of holes in
 _AHEAD = 1024  # KiB: the largest request that libfuse takes (performance.md §2)
 _LIVE = frozenset(
     (
