@@ -9,10 +9,10 @@ that large comes from the kernel, and what we need often has memory of its own (
 And each thread would be given a heap of its own: what the one that reads the state at the start leaves in
 its heap, half a megabyte for 10,000 songs, no other would use again.
 What is left are holes in the heap, too small for the next receive once something small lies in them: 2 MiB
-after 8 streams, and after 50 GB one after the other 3 MiB where 9 are in use all the time. Their whole
+after 8 streams, and after 27 GB one after the other 3 MiB where 9 are in use all the time. Their whole
 pages can be given back; that is for whoever knows when.
 
-What must always be true: it is an advice, given before the first thread. Where there is no such allocator
+What must always be true: advice is given before the first thread. Where there is no such allocator
 (musl), nothing happens.
 """
 
